@@ -1,0 +1,90 @@
+"""MatrixHub: one hub, many products.
+
+Encoders, heads and data come as pip-installable plugins; Hydra overrides compose them into products; a
+matrix of products is planned as one graph, and what two of them share is computed once.
+
+Everything here is imported when it is first used, so ``import matrixhub`` costs next to nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matrixhub.api import Run, create, list_components, load, plan, run
+    from matrixhub.checkpoints import resolve_checkpoint
+    from matrixhub.errors import (
+        ArtifactError,
+        CheckpointError,
+        ConfigError,
+        DataError,
+        MatrixHubError,
+        PluginError,
+        TrainingError,
+        UnsafeArtifactError,
+    )
+    from matrixhub.hookspecs import hookimpl
+    from matrixhub.protocols import (
+        Callback,
+        Encoder,
+        Fusion,
+        Generator,
+        Head,
+        Processor,
+        Register,
+        Source,
+        Transform,
+    )
+    from matrixhub.types import MISSING, PATH_FIELD, SPLIT_COLUMN, Batch, Features, Prediction, Target
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "matrixhub.api": ("Run", "create", "list_components", "load", "plan", "run"),
+    "matrixhub.checkpoints": ("resolve_checkpoint",),
+    "matrixhub.errors": (
+        "ArtifactError",
+        "CheckpointError",
+        "ConfigError",
+        "DataError",
+        "MatrixHubError",
+        "PluginError",
+        "TrainingError",
+        "UnsafeArtifactError",
+    ),
+    "matrixhub.hookspecs": ("hookimpl",),
+    "matrixhub.protocols": (
+        "Callback",
+        "Encoder",
+        "Fusion",
+        "Generator",
+        "Head",
+        "Processor",
+        "Register",
+        "Source",
+        "Transform",
+    ),
+    "matrixhub.types": (
+        "MISSING",
+        "PATH_FIELD",
+        "SPLIT_COLUMN",
+        "Batch",
+        "Features",
+        "Prediction",
+        "Target",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'matrixhub' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

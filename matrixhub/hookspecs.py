@@ -1,0 +1,71 @@
+"""Every hook of MatrixHub, on one screen.
+
+A plugin is a module (or object) named by one entry point in the group ``matrixhub.plugins``; the
+entry point's name is its namespace. It implements the hooks it needs::
+
+    from matrixhub import hookimpl
+
+    @hookimpl
+    def matrixhub_components(register):
+        register("encoder", "vit", "acme_vit.model:build", config=VitConfig, consumes="image")
+
+It may set ``matrixhub_api = 1``, the version of this page it was written for.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from matrixhub.protocols import Register
+
+API_VERSION = 1
+
+hookspec = pluggy.HookspecMarker("matrixhub")
+hookimpl = pluggy.HookimplMarker("matrixhub")
+
+
+@hookspec
+def matrixhub_components(register: Register) -> None:
+    """Offer components: ``register(kind, name, "pkg.module:factory", config=Schema)``.
+
+    ``config`` is a dataclass whose fields, all with defaults, are the factory's options.
+    ``consumes``: the modality an encoder reads, the feature level (``"pooled"``, ``"tokens"``) a head
+    reads. ``produces``: the levels an encoder gives, the tasks a head learns.
+    """
+
+
+@hookspec
+def matrixhub_config_dirs() -> Sequence[Path]:
+    """Folders of preset YAML, laid out like ``conf/``."""
+
+
+@hookspec
+def matrixhub_check(cell: Mapping[str, Any]) -> Sequence[str]:
+    """Objections to a resolved cell, before any work; each a sentence. No torch here."""
+
+
+@hookspec
+def matrixhub_run_started(run: Any) -> None:
+    """A run begins, on the main process."""
+
+
+@hookspec
+def matrixhub_run_finished(run: Any, records: Sequence[Mapping[str, Any]]) -> None:
+    """A run has ended, on the main process; ``records`` holds one record for each cell."""
+
+
+@hookspec
+def matrixhub_cell_started(cell: Mapping[str, Any]) -> None:
+    """A cell begins to train, on the main process."""
+
+
+@hookspec
+def matrixhub_cell_finished(cell: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """A cell has its record, on the main process."""
+
+
+@hookspec
+def matrixhub_cli(group: Any) -> None:
+    """Extra commands: ``group.add(name, "pkg.module:main", help=...)``; imported when called."""

@@ -1,0 +1,204 @@
+"""Installed plugins: found as metadata, loaded one by one, each fault kept to its plugin.
+
+pluggy's own entry-point loader stops at the first plugin that raises and skips a second plugin of a
+taken name in silence, so the loop over entry points is ours.
+"""
+
+import dataclasses
+import functools
+import importlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from matrixhub import hookspecs
+from matrixhub.errors import MatrixHubError, PluginError
+from matrixhub.registry import Component, Registry, as_names
+
+GROUP = "matrixhub.plugins"
+CORE = "core"
+
+
+@dataclass(slots=True)
+class Plugin:
+    """One installed plugin and what became of it.
+
+    Attributes:
+        namespace: its entry-point name.
+        target: module (or ``module:object``) that the entry point names.
+        distribution, version: the installed package.
+        fault: why it was set aside; empty when it works.
+    """
+
+    namespace: str
+    target: str
+    distribution: str
+    version: str
+    fault: str = ""
+
+
+@dataclass(slots=True)
+class Hub:
+    """The plugins of this process: a registry, their preset folders, their hooks."""
+
+    registry: Registry = field(default_factory=Registry)
+    plugins: list[Plugin] = field(default_factory=list)
+    config_dirs: list[Path] = field(default_factory=list)
+    manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager("matrixhub"))
+
+    def __post_init__(self) -> None:
+        self.manager.add_hookspecs(hookspecs)
+
+    @property
+    def faults(self) -> list[Plugin]:
+        """Plugins that were set aside."""
+        return [plugin for plugin in self.plugins if plugin.fault]
+
+    def fault_of(self, name: str) -> str:
+        """A sentence on the set-aside plugin that ``name`` (``namespace.name``) would come from."""
+        namespace = name.partition(".")[0]
+        for plugin in self.faults:
+            if plugin.namespace == namespace:
+                return f"The plugin '{namespace}' ({plugin.distribution}) was set aside: {plugin.fault}."
+        return ""
+
+    def component(self, kind: str, name: str) -> Component:
+        """The component, or why there is none.
+
+        Raises:
+            PluginError: its plugin is set aside.
+            UnknownNameError: no such name, with the nearest ones.
+        """
+        found = self.registry.maybe_get(kind, name)
+        if found is None and (fault := self.fault_of(name)):
+            raise PluginError(f"No {kind} '{name}'. {fault}")
+        return found or self.registry.get(kind, name)
+
+    def load(self, entry_point: EntryPoint) -> None:
+        """Load one plugin; a fault is recorded, never raised."""
+        distribution = entry_point.dist
+        plugin = Plugin(
+            namespace=entry_point.name,
+            target=entry_point.value,
+            distribution=distribution.name if distribution else "?",
+            version=distribution.version if distribution else "?",
+        )
+        taken = any(p.namespace == plugin.namespace and not p.fault for p in self.plugins)
+        self.plugins.append(plugin)
+        if taken:
+            plugin.fault = f"the namespace '{plugin.namespace}' is taken by another installed plugin"
+            return
+        try:
+            module = entry_point.load()
+            self._check(module)
+            components, config_dirs = self._collect(module, plugin)
+        except Exception as error:  # whatever a third party raises costs that plugin only
+            kind = "" if isinstance(error, MatrixHubError) else f"{type(error).__name__}: "
+            plugin.fault = f"{kind}{error}" or type(error).__name__
+            if self.manager.has_plugin(plugin.namespace):
+                self.manager.unregister(name=plugin.namespace)
+            return
+        for component in components:
+            self.registry.add(component)
+        self.config_dirs += config_dirs
+
+    def _check(self, module: Any) -> None:
+        wanted = getattr(module, "matrixhub_api", hookspecs.API_VERSION)
+        if wanted != hookspecs.API_VERSION:
+            raise PluginError(
+                f"it was written for plugin API {wanted}, this MatrixHub has {hookspecs.API_VERSION}; "
+                f"{'upgrade matrixhub' if wanted > hookspecs.API_VERSION else 'upgrade the plugin'}"
+            )
+
+    def _collect(self, module: Any, plugin: Plugin) -> tuple[list[Component], list[Path]]:
+        """Register the plugin's hooks and call the two that describe it."""
+        self.manager.register(module, name=plugin.namespace)
+        unknown = [name for name in dir(module) if name.startswith("matrixhub_") and self._misspelled(module, name)]
+        if unknown:
+            raise PluginError(f"no hook is called {', '.join(unknown)}; see matrixhub.hookspecs for their names")
+        self.manager.check_pending()
+        scratch = Registry()
+
+        def register(
+            kind: str,
+            name: str,
+            target: str,
+            *,
+            config: type,
+            consumes: str | Iterable[str] = (),
+            produces: str | Iterable[str] = (),
+        ) -> None:
+            if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
+                raise PluginError(f"config of {kind} '{name}' is not a dataclass")
+            scratch.add(
+                Component(
+                    kind=kind,
+                    name=f"{plugin.namespace}.{name}",
+                    target=target,
+                    config=config,
+                    consumes=as_names(consumes),
+                    produces=as_names(produces),
+                    distribution=plugin.distribution,
+                    version=plugin.version,
+                )
+            )
+
+        self.hook_of(plugin.namespace).matrixhub_components(register=register)
+        dirs = [Path(d) for found in self.hook_of(plugin.namespace).matrixhub_config_dirs() for d in found]
+        if missing := [str(d) for d in dirs if not d.is_dir()]:
+            raise PluginError(f"its config folder is not there: {', '.join(missing)}")
+        return scratch.of_kind(), dirs
+
+    def _misspelled(self, module: Any, name: str) -> bool:
+        return callable(getattr(module, name)) and not hasattr(self.manager.hook, name)
+
+    def hook_of(self, namespace: str) -> Any:
+        """The hooks of one plugin alone, so that an exception costs no other plugin."""
+        others = [p for n, p in self.manager.list_name_plugin() if n != namespace and p is not None]
+        return _Subset(self.manager, others)
+
+    def objections(self, cell: Mapping[str, Any]) -> list[str]:
+        """What plugins have against a cell."""
+        found: Sequence[Sequence[str]] = self.manager.hook.matrixhub_check(cell=cell)
+        return [text for texts in found for text in texts]
+
+
+@dataclass(frozen=True, slots=True)
+class _Subset:
+    manager: pluggy.PluginManager
+    removed: Sequence[Any]
+
+    def __getattr__(self, name: str) -> Any:
+        return self.manager.subset_hook_caller(name, remove_plugins=self.removed)
+
+
+def discover(allowed: Iterable[str] | None = None) -> Hub:
+    """Load every installed plugin that is allowed.
+
+    Args:
+        allowed: namespaces; None for all. The core's own components are always loaded.
+    """
+    hub = Hub()
+    found = entry_points(group=GROUP)
+    # The core first, so that no plugin can take its namespace; then by name, for a stable order.
+    for entry_point in sorted(found, key=lambda e: (e.name != CORE, e.name, e.value)):
+        if allowed is None or entry_point.name in {CORE, *allowed}:
+            hub.load(entry_point)
+    return hub
+
+
+@functools.cache
+def _discover_for(allowlist: str | None) -> Hub:
+    # Also right for a plugin installed since the process began (a notebook).
+    importlib.invalidate_caches()
+    return discover(None if allowlist is None else [n.strip() for n in allowlist.split(",") if n.strip()])
+
+
+def hub() -> Hub:
+    """The plugins of this process, loaded once; ``MATRIXHUB_PLUGINS=a,b`` allows these namespaces only."""
+    return _discover_for(os.environ.get("MATRIXHUB_PLUGINS"))

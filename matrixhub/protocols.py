@@ -1,0 +1,180 @@
+"""What a plugin implements. No base class is needed: match the shape of one of these.
+
+A component is made by a *factory*, a callable that takes plain keyword parameters: the fields of the
+config dataclass it was registered with, plus what the core supplies (named in each docstring).
+Encoders, fusions and heads are ``torch.nn.Module`` as well.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from matrixhub.types import Batch, Features, Modality, Prediction, Target
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from torch import Tensor
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Rows. Factory: ``factory(**options)``."""
+
+    def fingerprint(self) -> str:
+        """Changes whenever the rows may have changed; cheap, without reading them all."""
+        ...
+
+    def read(self) -> "pa.Table":
+        """All rows, always in the same order.
+
+        Columns whose strings are file paths carry ``PATH_FIELD`` metadata and hold absolute paths;
+        columns of a format without types carry ``UNTYPED_FIELD``; rows that come already split
+        carry ``SPLIT_COLUMN``.
+        """
+        ...
+
+    def batches(self, batch_size: int) -> "Iterator[pa.Table]":
+        """The rows of ``read()``, ``batch_size`` at a time, without holding them all."""
+        ...
+
+
+class Transform(Protocol):
+    """Rows to rows. Factory: ``factory(**options)``."""
+
+    def __call__(self, table: "pa.Table") -> "pa.Table": ...
+
+
+class Processor(Protocol):
+    """Raw values of one modality to a ``Batch``, in two steps: the costly one runs ahead, in threads."""
+
+    def prepare(self, values: Sequence[Any]) -> list[Any]:
+        """Tokenize or decode: one item for each value, each independent of the others.
+
+        Raises:
+            DataError: with ``row`` set to the position in ``values``.
+        """
+        ...
+
+    def size(self, item: Any) -> int:
+        """Cost of an item in the unit of ``Encoder.budget``: tokens for text, 1 for an image."""
+        ...
+
+    def collate(self, items: Sequence[Any]) -> Batch:
+        """Pad and stack."""
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Rows of one modality to ``Features``. Factory: ``factory(**options)``, returning an ``nn.Module``.
+
+    Attributes:
+        modality: what it reads.
+        processor: makes its batches.
+        dim: D, width of its features.
+        budget: when only encoding, the largest ``len(batch) * max(size of an item)``.
+
+    If its config has a field ``pretrained``, the core sets it to False to build the bare architecture
+    and load stored weights into it; if it has ``checkpoint``, the core then points it at the folder
+    that ``save_assets`` wrote. Weights are always stored by the core, as safetensors.
+    """
+
+    modality: Modality
+    processor: Processor
+    dim: int
+    budget: int
+
+    def __call__(self, batch: Batch) -> Features: ...
+
+
+@runtime_checkable
+class SavesAssets(Protocol):
+    """An encoder that needs more than options and weights to be built again."""
+
+    def save_assets(self, folder: Path) -> None:
+        """Write config, tokenizer or processor data (json, txt, model): data, never code or weights."""
+        ...
+
+
+@runtime_checkable
+class HasBaseline(Protocol):
+    """An encoder that knows the simplest honest features of its modality, to be compared with."""
+
+    baseline_name: str
+    """As printed, such as ``"TF-IDF + linear"``."""
+
+    def baseline_features(self, train: Sequence[Any], test: Sequence[Any]) -> tuple[Any, Any]:
+        """Two matrices (dense or scipy sparse, one row a value) a scikit-learn model can be fitted on."""
+        ...
+
+
+@runtime_checkable
+class Fusion(Protocol):
+    """Several ``Features`` to one. Factory: ``factory(dims=..., **options)``, returning an ``nn.Module``.
+
+    The core supplies ``dims``: width D of each named input, in the order of the product's inputs.
+    """
+
+    dim: int
+
+    def __call__(self, features: Mapping[str, Features]) -> Features: ...
+
+
+@runtime_checkable
+class Head(Protocol):
+    """``Features`` to predictions, with loss and metrics.
+
+    Factory: ``factory(dim=..., target=..., **options)``, returning an ``nn.Module``. The core supplies
+    ``dim``, the width of the features, and ``target``, a ``matrixhub.Target`` fitted on the training
+    rows. Encoded targets are int64 (B,) for classification, float32 (B, C) for multilabel, float32
+    (B,) for regression (in the units of the data), int64 (B, T) padded with -100 for
+    token_classification, where T counts words.
+
+    Attributes:
+        level: ``"pooled"`` or ``"tokens"``, the features it reads.
+        metric: name of its main metric.
+        higher_is_better: direction of that metric.
+    """
+
+    level: str
+    metric: str
+    higher_is_better: bool
+
+    def __call__(self, features: Features) -> "Tensor":
+        """Outputs: (B, C), (B,) for regression, (B, T, C) for token_classification."""
+        ...
+
+    def loss(self, outputs: "Tensor", targets: "Tensor") -> "Tensor":
+        """Mean loss over the batch, a scalar."""
+        ...
+
+    def decode(self, outputs: "Tensor", mask_BT: "Tensor | None" = None) -> list[Prediction]:
+        """One prediction a row; ``mask_BT`` tells real words when the head reads tokens."""
+        ...
+
+    def metrics(self, outputs: "Tensor", targets: "Tensor") -> dict[str, float]:
+        """Over a whole split; must hold ``metric``. Positions with target -100 do not count."""
+        ...
+
+
+@runtime_checkable
+class Standardizes(Protocol):
+    """A head or fusion that wants the mean and spread of frozen features before the first step."""
+
+    def standardize(self, mean_D: "Tensor", std_D: "Tensor") -> None: ...
+
+
+class Generator(Protocol):
+    """Prompts and/or ``Features`` to text. Factory: ``factory(**options)``."""
+
+    def generate(self, prompts: Sequence[str]) -> list[str]: ...
+
+
+class Callback(Protocol):
+    """Watches a run. Factory: ``factory(**options)``; every method is optional."""
+
+    def on_epoch_end(self, cell: Mapping[str, Any], metrics: Mapping[str, float]) -> None: ...
+
+
+Register = Callable[..., None]
+"""``register(kind, name, target, *, config, consumes=(), produces=())``; see ``hookspecs``."""
