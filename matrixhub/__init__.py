@@ -75,7 +75,41 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME_OF)
+# Written out, for type checkers do not compute it.
+__all__ = [
+    "MISSING",
+    "PATH_FIELD",
+    "SPLIT_COLUMN",
+    "ArtifactError",
+    "Batch",
+    "Callback",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "Encoder",
+    "Features",
+    "Fusion",
+    "Generator",
+    "Head",
+    "MatrixHubError",
+    "PluginError",
+    "Prediction",
+    "Processor",
+    "Register",
+    "Run",
+    "Source",
+    "Target",
+    "TrainingError",
+    "Transform",
+    "UnsafeArtifactError",
+    "create",
+    "hookimpl",
+    "list_components",
+    "load",
+    "plan",
+    "resolve_checkpoint",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:
