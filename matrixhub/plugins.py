@@ -22,6 +22,7 @@ from matrixhub.registry import Component, Registry, as_names
 
 GROUP = "matrixhub.plugins"
 CORE = "core"
+CORE_TARGET = "matrixhub.components"
 
 
 @dataclass(slots=True)
@@ -97,7 +98,7 @@ class Hub:
             module = entry_point.load()
             self._check(module)
             components, config_dirs = self._collect(module, plugin)
-        except Exception as error:  # whatever a third party raises costs that plugin only
+        except (Exception, SystemExit) as error:  # whatever a third party raises costs that plugin only
             kind = "" if isinstance(error, MatrixHubError) else f"{type(error).__name__}: "
             plugin.fault = f"{kind}{error}" or type(error).__name__
             if self.manager.has_plugin(plugin.namespace):
@@ -118,9 +119,13 @@ class Hub:
     def _collect(self, module: Any, plugin: Plugin) -> tuple[list[Component], list[Path]]:
         """Register the plugin's hooks and call the two that describe it."""
         self.manager.register(module, name=plugin.namespace)
-        unknown = [name for name in dir(module) if name.startswith("matrixhub_") and self._misspelled(module, name)]
-        if unknown:
-            raise PluginError(f"no hook is called {', '.join(unknown)}; see matrixhub.hookspecs for their names")
+        named = [n for n in dir(module) if n.startswith("matrixhub_") and callable(getattr(module, n))]
+        if unknown := [n for n in named if not hasattr(hookspecs, n)]:
+            raise PluginError(
+                f"no hook is called {', '.join(unknown)}; see matrixhub.hookspecs for their names"
+            )
+        if unmarked := [n for n in named if not hasattr(getattr(module, n), "matrixhub_impl")]:
+            raise PluginError(f"{', '.join(unmarked)} lacks the @hookimpl decorator")
         self.manager.check_pending()
         scratch = Registry()
 
@@ -154,9 +159,6 @@ class Hub:
             raise PluginError(f"its config folder is not there: {', '.join(missing)}")
         return scratch.of_kind(), dirs
 
-    def _misspelled(self, module: Any, name: str) -> bool:
-        return callable(getattr(module, name)) and not hasattr(self.manager.hook, name)
-
     def hook_of(self, namespace: str) -> Any:
         """The hooks of one plugin alone, so that an exception costs no other plugin."""
         others = [p for n, p in self.manager.list_name_plugin() if n != namespace and p is not None]
@@ -186,7 +188,7 @@ def discover(allowed: Iterable[str] | None = None) -> Hub:
     hub = Hub()
     found = entry_points(group=GROUP)
     # The core first, so that no plugin can take its namespace; then by name, for a stable order.
-    for entry_point in sorted(found, key=lambda e: (e.name != CORE, e.name, e.value)):
+    for entry_point in sorted(found, key=lambda e: (e.value != CORE_TARGET, e.name, e.value)):
         if allowed is None or entry_point.name in {CORE, *allowed}:
             hub.load(entry_point)
     return hub

@@ -1,0 +1,1 @@
+"""A small plugin: two tiny seeded encoders and rows they can learn."""

@@ -1,0 +1,77 @@
+"""What the fixture plugin offers. Nothing heavy is imported here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matrixhub import Register, hookimpl
+
+matrixhub_api = 1
+
+
+@dataclass
+class HashTextConfig:
+    """Words hashed into a small seeded table."""
+
+    dim: int = 32
+    """Width of the features."""
+    buckets: int = 512
+    """Rows of the table; two words may share one."""
+    max_length: int = 32
+    """Words kept of a row; the rest is cut."""
+    budget: int = 4096
+    """Words in a batch, padding included, when only encoding."""
+    seed: int = 0
+    """Of the table."""
+
+
+@dataclass
+class MeanImageConfig:
+    """The average colours of a 4x4 grid, through one seeded linear layer."""
+
+    dim: int = 16
+    """Width of the features."""
+    budget: int = 64
+    """Images in a batch when only encoding."""
+    seed: int = 0
+    """Of the linear layer."""
+
+
+@dataclass
+class ToyConfig:
+    """Made-up rows with every kind of column and target, all of them learnable."""
+
+    rows: int = 120
+    """How many."""
+    seed: int = 0
+    """Other seed, other rows."""
+    given_split: bool = False
+    """Come already split: 70 % train, 10 % validation, 20 % test."""
+
+
+@hookimpl
+def matrixhub_components(register: Register) -> None:
+    """Two encoders and a source."""
+    register(
+        "encoder",
+        "hash_text",
+        "matrixhub_fixture.text:HashText",
+        config=HashTextConfig,
+        consumes="text",
+        produces=("pooled", "tokens"),
+    )
+    register(
+        "encoder",
+        "mean_image",
+        "matrixhub_fixture.images:MeanImage",
+        config=MeanImageConfig,
+        consumes="image",
+        produces="pooled",
+    )
+    register("source", "toy", "matrixhub_fixture.toy:ToySource", config=ToyConfig)
+
+
+@hookimpl
+def matrixhub_config_dirs() -> Sequence[Path]:
+    """Presets."""
+    return [Path(__file__).parent / "conf"]
