@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matrixhub.api import Run, create, list_components, load, plan, run
-    from matrixhub.checkpoints import resolve_checkpoint
+    from matrixhub.checkpoints import checkpoint_errors, hub_offline, resolve_checkpoint, weight_file
     from matrixhub.errors import (
         ArtifactError,
         CheckpointError,
@@ -40,7 +40,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "matrixhub.api": ("Run", "create", "list_components", "load", "plan", "run"),
-    "matrixhub.checkpoints": ("resolve_checkpoint",),
+    "matrixhub.checkpoints": ("checkpoint_errors", "hub_offline", "resolve_checkpoint", "weight_file"),
     "matrixhub.errors": (
         "ArtifactError",
         "CheckpointError",
@@ -102,13 +102,16 @@ __all__ = [
     "TrainingError",
     "Transform",
     "UnsafeArtifactError",
+    "checkpoint_errors",
     "create",
     "hookimpl",
+    "hub_offline",
     "list_components",
     "load",
     "plan",
     "resolve_checkpoint",
     "run",
+    "weight_file",
 ]
 
 
