@@ -7,6 +7,8 @@ Everything here is imported when it is first used, so ``import matrixhub`` costs
 """
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -125,3 +127,15 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+class _Face(ModuleType):
+    """Keeps ``matrixhub.run`` and ``matrixhub.plan`` the functions, whose packages bear the same names."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Importing a submodule binds it to its parent; here that would hide a public function.
+        if name not in _HOME_OF or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Face

@@ -21,7 +21,7 @@ class TableConfig:
     delimiter: str | None = None
     """Of csv; None is a comma (a tab for tsv)."""
     limit: int | None = None
-    """Read the first so many rows only."""
+    """Read the first so many rows only, of each split where splits are given."""
 
 
 @dataclass
@@ -46,8 +46,9 @@ class DatasetConfig:
     """Hub id, or a folder written by ``save_to_disk``."""
     name: str | None = None
     """Configuration of the dataset."""
-    split: str | None = None
-    """One split only, in the datasets library's syntax; None reads all of them as given splits."""
+    split: Any = None
+    """One split only, in the datasets library's syntax, or a mapping of train, validation and test to such;
+    None reads all of them as given splits."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     limit: int | None = None

@@ -159,7 +159,7 @@ class Head(Protocol):
 
 @runtime_checkable
 class Standardizes(Protocol):
-    """A head or fusion that wants the mean and spread of frozen features before the first step."""
+    """A head that wants the mean and spread of frozen features before the first step."""
 
     def standardize(self, mean_D: "Tensor", std_D: "Tensor") -> None: ...
 

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from torch import Tensor
 
+    Batch: TypeAlias = dict[str, Tensor]
+    """Processed rows of one modality; the first dimension of every tensor is the row.
+
+    The keys are private to one processor and its encoder, but for ``truncated`` (bool, (B,)):
+    True where the row did not fit and was cut."""
+else:
+    Batch = dict
+
 Modality: TypeAlias = str
 """``"text"``, ``"image"``, or whatever a plugin adds."""
-
-Batch: TypeAlias = "dict[str, Tensor]"
-"""Processed rows of one modality; the first dimension of every tensor is the row.
-
-The keys are private to one processor and its encoder, but for ``truncated`` (bool, (B,)):
-True where the row did not fit and was cut."""
 
 MISSING: Any = "???"
 """Default of a config field that the user must fill in."""

@@ -1,0 +1,80 @@
+"""``matrixhub completion SHELL``: prints a script; the script asks back what may be typed next."""
+
+import os
+from collections.abc import Sequence
+
+from matrixhub.cli.main import COMMANDS, Parser
+
+COMPOSING = ("run", "plan")
+
+BASH = """\
+_matrixhub() {
+    local IFS=$'\\n'
+    COMPREPLY=($(MATRIXHUB_LINE="${COMP_LINE:0:$COMP_POINT}" matrixhub completion query 2>/dev/null))
+    # Bash takes '=' for the end of a word: give it only what comes after.
+    local word="${COMP_LINE:0:$COMP_POINT}"; word="${word##* }"
+    if [[ "$word" == *=* && "$COMP_WORDBREAKS" == *=* ]]; then
+        COMPREPLY=("${COMPREPLY[@]#${word%=*}=}")
+    fi
+    [[ "${COMPREPLY[0]}" == *[=./] ]] && compopt -o nospace
+}
+complete -o default -F _matrixhub matrixhub
+"""
+
+ZSH = """\
+_matrixhub() {
+    local -a found
+    found=("${(@f)$(MATRIXHUB_LINE="${BUFFER[1,$CURSOR]}" matrixhub completion query 2>/dev/null)}")
+    compadd -S '' -a found
+}
+compdef _matrixhub matrixhub
+"""
+
+FISH = """\
+complete -c matrixhub -f -a '(MATRIXHUB_LINE=(commandline -cp) matrixhub completion query 2>/dev/null)'
+"""
+
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the script of a shell, or (``query``) what completes ``MATRIXHUB_LINE``."""
+    parser = Parser(
+        prog="matrixhub completion",
+        description='Shell completion. For bash: eval "$(matrixhub completion bash)" in ~/.bashrc',
+    )
+    parser.add_argument("shell", choices=[*SCRIPTS, "query"], metavar="SHELL", help=", ".join(SCRIPTS))
+    shell = parser.parse_args(argv).shell
+    if shell != "query":
+        print(SCRIPTS[shell], end="")
+        return 0
+    print("\n".join(complete(os.environ.get("MATRIXHUB_LINE", ""))))
+    return 0
+
+
+def complete(line: str) -> list[str]:
+    """What may stand at the end of a command line that begins with ``matrixhub``."""
+    _, _, rest = line.lstrip().partition(" ")
+    command, space, overrides = rest.lstrip().partition(" ")
+    if not space:
+        return [name for name in COMMANDS if name.startswith(command)]
+    if command in COMPOSING:
+        return _overrides(overrides)
+    last = overrides.rpartition(" ")[2]
+    if command in ("list", "show"):
+        from matrixhub.plugins import hub
+        from matrixhub.registry import KINDS
+
+        names = KINDS if command == "list" else [c.name for c in hub().registry.of_kind()]
+        return [name for name in names if name.startswith(last)]
+    return []
+
+
+def _overrides(line: str) -> list[str]:
+    """Groups, options and keys, as Hydra's own completion finds them."""
+    from hydra.plugins.completion_plugin import DefaultCompletionPlugin
+
+    from matrixhub.config.compose import CONFIG_NAME, Composer
+
+    found = DefaultCompletionPlugin(Composer().loader)._query(config_name=CONFIG_NAME, line=line)
+    return [match for match in found if not match.startswith("hydra")]

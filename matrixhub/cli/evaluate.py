@@ -1,0 +1,31 @@
+"""``matrixhub evaluate``: score a trained product on the rows of a file."""
+
+import json
+from collections.abc import Sequence
+
+from matrixhub.cli.main import Parser
+from matrixhub.cli.predict import add_file_args
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the metrics, as a table or as JSON."""
+    parser = Parser(
+        prog="matrixhub evaluate", description="Score a trained product on the rows of a labelled file."
+    )
+    add_file_args(parser)
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    args = parser.parse_args(argv)
+    from matrixhub.data.tables import TableSource
+    from matrixhub.run.product import load_product
+    from matrixhub.run.score import score_product
+
+    source = TableSource(path=args.file, paths=args.paths)
+    scores = score_product(load_product(args.artifact), source)
+    if args.json:
+        print(json.dumps({"metrics": scores.metrics, "num_rows": scores.num_rows}, indent=1))
+        return 0
+    print(f"{scores.num_rows:,} rows")
+    for output, metrics in scores.metrics.items():
+        for name, value in metrics.items():
+            print(f"  {output}.{name:<20} {value:.4f}")
+    return 0

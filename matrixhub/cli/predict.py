@@ -1,0 +1,53 @@
+"""``matrixhub predict``: answer the rows of a file with a trained product."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from matrixhub.cli.main import Parser
+
+BATCH_ROWS = 1024
+
+
+def main(argv: Sequence[str]) -> int:
+    """Read rows in batches, write them with the answers beside them."""
+    parser = Parser(
+        prog="matrixhub predict",
+        description="Answer the rows of a csv, tsv, jsonl or parquet file. The answers are columns of their own: "
+        "predicted_OUTPUT, its score, and whether the row was cut to fit.",
+    )
+    add_file_args(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="csv, tsv, jsonl or parquet; default: jsonl to stdout",
+    )
+    args = parser.parse_args(argv)
+    from matrixhub.data.tables import TableSource
+    from matrixhub.data.writers import open_writer
+    from matrixhub.run.product import answer_columns, load_product, stream_answers
+
+    source = TableSource(path=args.file, paths=args.paths)
+    product = load_product(args.artifact)
+    count = 0
+    target = (args.output, None) if args.output else (sys.stdout.buffer, "jsonl")
+    with open_writer(*target) as writer:
+        for table, answers in stream_answers(product, source.batches(BATCH_ROWS)):
+            columns = [answer_columns(answer, list(product.outputs)) for answer in answers]
+            writer.write([row | extra for row, extra in zip(table.to_pylist(), columns, strict=True)])
+            count += table.num_rows
+    if args.output:
+        print(f"{count:,} rows answered in {args.output}", file=sys.stderr)
+    return 0
+
+
+def add_file_args(parser: Parser) -> None:
+    """The artifact and the file it is used on."""
+    parser.add_argument("artifact", type=Path, metavar="ARTIFACT", help="folder of a trained product")
+    parser.add_argument("file", metavar="FILE", help="csv, tsv, jsonl or parquet with the product's columns")
+    parser.add_argument(
+        "--paths", nargs="+", default=[], metavar="COLUMN",
+        help="columns that hold file paths, relative to the file's own folder",
+    )  # fmt: skip

@@ -1,0 +1,154 @@
+"""Overrides to jobs, by Hydra's own grammar, composer and sweepers.
+
+Nothing here touches Hydra's global state, so it composes twice in one process, in a notebook, and
+inside another Hydra application.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import version
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from matrixhub.config.messages import explain, refuse_unknown
+from matrixhub.config.search import search_path
+
+CONFIG_NAME = "config"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One resolved config of a sweep, or of a single run.
+
+    Attributes:
+        config: plain data, typed and resolved; fields nobody filled in hold ``"???"``.
+        choices: option chosen in each Hydra group.
+        overrides: what was typed for it.
+    """
+
+    config: dict[str, Any]
+    choices: dict[str, str]
+    overrides: tuple[str, ...]
+
+
+Execute = Callable[[list[Job]], Sequence[Any]]
+
+
+class Composer:
+    """Composes overrides against one search path.
+
+    Args:
+        config_dirs: the user's own folders of YAML, laid out like ``conf/``; they win over presets.
+    """
+
+    def __init__(self, config_dirs: Sequence[Path] = ()) -> None:
+        if not isinstance(version.getbase(), str | None):
+            version.setbase("1.3")
+        self.loader = ConfigLoaderImpl(search_path(list(config_dirs)))
+
+    def compose(self, overrides: Sequence[str]) -> Job:
+        """One job.
+
+        Raises:
+            ConfigError: unknown or missing keys and names, wrong types, bad syntax.
+        """
+        with self._explained(overrides):
+            return self._job(self._load(overrides, RunMode.RUN), overrides)
+
+    def sweep(self, overrides: Sequence[str], execute: Execute, *, multirun: bool = False) -> None:
+        """Hand ``execute`` every batch of jobs that the overrides name.
+
+        A single run is a batch of one. A sweep is expanded by its Hydra sweeper: the basic one gives
+        all jobs at once, an optimizer gives batch after batch and reads what ``execute`` returns.
+
+        Args:
+            overrides: Hydra overrides.
+            execute: takes jobs, returns one value for each.
+            multirun: sweep over comma-separated values; a config may say so too (``matrix=demo``).
+
+        Raises:
+            ConfigError: as ``compose``.
+        """
+        with self._explained(overrides):
+            master = self._load(overrides, RunMode.MULTIRUN, validate_sweep_overrides=multirun)
+        if not multirun and master.hydra.mode != RunMode.MULTIRUN:
+            execute([self.compose(overrides)])
+            return
+        launcher = _PlanLauncher(self, master, execute)
+        with tempfile.TemporaryDirectory() as scratch, self._explained(overrides):
+            # Sweepers write a multirun.yaml of their own; our run folder holds the plan instead.
+            master.hydra.sweep.dir = scratch
+            sweeper = self._sweeper(master, launcher)
+            sweeper.sweep(arguments=list(master.hydra.overrides.task))
+
+    def _sweeper(self, master: DictConfig, launcher: "_PlanLauncher") -> Any:
+        plugins = Plugins.instance()
+        context = HydraContext(config_loader=self.loader, callbacks=Callbacks())
+        # Hydra lets a launcher come only from its own namespace package, which one bad module breaks
+        # for every application; so for this one call the sweeper is handed ours.
+        plugins.__dict__["instantiate_launcher"] = lambda **_: launcher
+        try:
+            sweeper = plugins.instantiate_sweeper(
+                hydra_context=context, task_function=lambda _: None, config=master
+            )
+        finally:
+            del plugins.__dict__["instantiate_launcher"]
+        # Each job is composed, and so checked, by the launcher: once is enough.
+        sweeper.__dict__["validate_batch_is_legal"] = lambda batch: None
+        return sweeper
+
+    def _load(self, overrides: Sequence[str], mode: RunMode, **options: Any) -> DictConfig:
+        return self.loader.load_configuration(CONFIG_NAME, list(overrides), mode, **options)
+
+    def _job(self, config: DictConfig, overrides: Sequence[str]) -> Job:
+        choices = {k: v for k, v in config.hydra.runtime.choices.items() if not k.startswith("hydra/")}
+        typed = list(config.hydra.overrides.task)
+        with open_dict(config):
+            del config["hydra"]
+        refuse_unknown(config, typed, self.loader)
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+        assert isinstance(plain, dict)
+        chosen = {group: str(option) for group, option in choices.items() if option is not None}
+        return Job(config={str(k): v for k, v in plain.items()}, choices=chosen, overrides=tuple(overrides))
+
+    @contextlib.contextmanager
+    def _explained(self, overrides: Sequence[str]) -> Iterator[None]:
+        try:
+            yield
+        except (HydraException, OmegaConfBaseException) as error:
+            raise explain(error, overrides, self.loader) from error
+
+
+@dataclass(slots=True)
+class _PlanLauncher:
+    """Where a sweep becomes a plan: Hydra's launcher protocol, handing over all jobs of a batch."""
+
+    composer: Composer
+    master: DictConfig
+    execute: Execute
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        jobs = []
+        for overrides in job_overrides:
+            with self.composer._explained(overrides):
+                config = self.composer.loader.load_sweep_config(self.master, list(overrides))
+                jobs.append(self.composer._job(config, overrides))
+        values = self.execute(jobs)
+        return [_returned(value) for value in values]
+
+
+def _returned(value: Any) -> JobReturn:
+    result = JobReturn(status=JobStatus.COMPLETED)
+    result.return_value = value
+    return result

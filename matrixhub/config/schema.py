@@ -1,0 +1,137 @@
+"""The typed root of every config. Unknown keys are refused because all of it is typed."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from matrixhub.types import MISSING
+
+
+@dataclass
+class InputConfig:
+    """One input of a product."""
+
+    column: Any = MISSING
+    """Column that feeds it; a list of two makes sentence pairs, encoded together."""
+    modality: str = MISSING
+    """Which encoder reads it: text, image, or what a plugin adds."""
+
+
+@dataclass
+class OutputConfig:
+    """One output of a product."""
+
+    task: str = MISSING
+    """classification, multilabel, regression or token_classification."""
+    target: str = MISSING
+    """Column that holds the right answers."""
+    classes: list[Any] | None = None
+    """Allowed labels in order; None learns them from the training rows."""
+    separator: str = "|"
+    """Between the labels of a multilabel cell in a csv."""
+    weight: float = 1.0
+    """Of this output's loss in the sum."""
+
+
+@dataclass
+class SplitConfig:
+    """Which rows train, validate and test. A row's side depends on its content only."""
+
+    column: str | None = None
+    """Column that already says train, validation or test."""
+    group: str | None = None
+    """Rows with the same value here stay on one side."""
+    stratify: bool = False
+    """Cut each class at the exact fractions; new rows may then move a row at the boundary."""
+    fractions: list[float] = field(default_factory=lambda: [0.7, 0.1, 0.2])
+    """Of train, validation and test; they add up to 1."""
+    seed: int = 0
+    """Another seed, another split."""
+
+
+@dataclass
+class ProductConfig:
+    """A product: rows in, answers out."""
+
+    name: str = MISSING
+    """Of its folder and its rows in the leaderboard."""
+    source: Any = MISSING
+    """Component of kind source, with its options: choose with product/source=NAME."""
+    inputs: dict[str, InputConfig] = field(default_factory=dict)
+    """By name; most products have one."""
+    outputs: dict[str, OutputConfig] = field(default_factory=dict)
+    """By name; most products have one."""
+    split: SplitConfig = field(default_factory=SplitConfig)
+
+
+@dataclass
+class TrainerConfig:
+    """How a cell trains. The same numbers mean the same on any number of processes."""
+
+    train_encoder: bool = False
+    """False: frozen encoder, features computed once. True: full fine-tune."""
+    epochs: int = 50
+    """At most; early stopping may end sooner."""
+    batch_size: int = 64
+    """Rows for each optimizer step, over all processes and accumulation steps together."""
+    accumulation: int = 1
+    """Micro-batches for each optimizer step."""
+    lr: float = 1e-3
+    """Peak learning rate of AdamW (Loshchilov and Hutter 2019)."""
+    encoder_lr: float | None = None
+    """Of the encoder when it trains; None takes lr."""
+    weight_decay: float = 0.01
+    """Of weights with two or more dimensions; biases and norms have none."""
+    schedule: str = "cosine"
+    """After the warm-up: constant, linear or cosine, down to zero."""
+    warmup: float = 0.1
+    """Share of all steps over which the learning rate rises from zero."""
+    clip: float | None = 1.0
+    """Largest global gradient norm; None leaves gradients alone."""
+    monitor: str = "loss"
+    """Validation figure that picks the best weights: loss, or OUTPUT.METRIC such as topic.accuracy."""
+    patience: int | None = 5
+    """Epochs without a better figure before training stops; None never stops early."""
+    seed: int = 0
+    """Of initial weights, data order and dropout."""
+
+
+@dataclass
+class LaunchConfig:
+    """Where it runs. One launch serves all cells of a plan."""
+
+    num_processes: int = 1
+    """Ranks on this machine; started once for the whole plan."""
+    mixed_precision: str = "no"
+    """no, bf16 or fp16, for training steps."""
+    cpu: bool = False
+    """Stay on the CPU where there is an accelerator."""
+    timeout: int = 1800
+    """Seconds a rank waits for the others before the run is ended."""
+
+
+@dataclass
+class RootConfig:
+    """Everything a cell is made of."""
+
+    product: ProductConfig = field(default_factory=ProductConfig)
+    encoder: dict[str, Any] = field(default_factory=dict)
+    """One encoder for each modality: choose with encoder/text=NAME, encoder/image=NAME."""
+    fusion: Any = None
+    """Joins several inputs: choose with fusion=NAME."""
+    head: Any = None
+    """Trained on top, one for each output: choose with head=NAME."""
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    launch: LaunchConfig = field(default_factory=LaunchConfig)
+    baseline: bool = True
+    """Score the simplest honest alternatives beside each product."""
+    output_dir: str = "runs"
+    """Run folders are made here."""
+    cache_dir: str | None = None
+    """Of the feature store; None is the user's cache folder."""
+
+
+CHOICES = {
+    "trainer.schedule": ("constant", "linear", "cosine"),
+    "launch.mixed_precision": ("no", "bf16", "fp16"),
+}
+"""Fields that take one of a few words."""

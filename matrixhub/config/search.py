@@ -1,0 +1,115 @@
+"""How plugins' options enter Hydra: one config source that answers from the registry.
+
+It lists options without building them and makes the typed node of the one that is chosen, so five
+hundred installed components cost a compose nothing. No plugin is imported for its configs: preset
+folders are plain ``file://`` paths.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from omegaconf import OmegaConf
+
+import matrixhub
+from matrixhub.config.schema import RootConfig
+from matrixhub.plugins import hub
+from matrixhub.registry import Component
+
+SCHEMA = "schema"
+MODALITIES = "modalities"
+
+
+def conf_dir() -> Path:
+    """The shipped ``conf/``: inside the package in a wheel, beside ``pyproject.toml`` in a checkout."""
+    package = Path(matrixhub.__file__).parent
+    inside = package / "conf"
+    return inside if (inside / "config.yaml").is_file() else package.parent / "conf"
+
+
+def named_schema(component: Component) -> type:
+    """The component's config dataclass with its registry name as one more field."""
+    return dataclasses.make_dataclass(
+        component.config.__name__, [("name", str, component.name)], bases=(component.config,), kw_only=True
+    )
+
+
+class RegistrySource(ConfigSource):
+    """Options of installed components, the root schema, and one default encoder for each modality."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "matrixhub"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "RegistrySource":
+        return self
+
+    def available(self) -> bool:
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        return not config_path or any(f"{g}/".startswith(f"{config_path}/") for g in hub().registry.groups)
+
+    def is_config(self, config_path: str) -> bool:
+        return config_path in (SCHEMA, MODALITIES) or self._component(config_path) is not None
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        registry = hub().registry
+        names: set[str] = set()
+        if results_filter in (None, ObjectType.CONFIG):
+            names |= set(registry.group_options(config_path))
+        if results_filter in (None, ObjectType.GROUP):
+            below = f"{config_path}/" if config_path else ""
+            names |= {g[len(below) :].partition("/")[0] for g in registry.groups if g.startswith(below)}
+        return sorted(names)
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        if config_path == SCHEMA:
+            node = OmegaConf.structured(RootConfig)
+        elif config_path == MODALITIES:
+            node = OmegaConf.create({"defaults": _only_encoders()})
+        elif component := self._component(config_path):
+            node = OmegaConf.structured(named_schema(component))
+        else:
+            raise ConfigLoadError(f"Config not found: {config_path}")
+        return ConfigResult(
+            provider=self.provider,
+            path=f"{self.scheme()}://{config_path}",
+            config=node,
+            header={"package": None},
+        )
+
+    @staticmethod
+    def _component(config_path: str) -> Component | None:
+        group, _, option = config_path.rpartition("/")
+        return hub().registry.group_options(group).get(option) if group else None
+
+
+def _only_encoders() -> list[Any]:
+    """Defaults for modalities that ``conf/config.yaml`` does not know: their encoder, where there is one."""
+    known = ("encoder/text", "encoder/image")
+    registry = hub().registry
+    defaults: list[Any] = []
+    for group in sorted(g for g in registry.groups if g.startswith("encoder/") and g not in known):
+        members = {c.name for c in registry.group_options(group).values()}
+        defaults.append({f"/{group}": members.pop() if len(members) == 1 else None})
+    return defaults
+
+
+def search_path(config_dirs: list[Path]) -> ConfigSearchPathImpl:
+    """Where names are looked up: the user's folders, the plugins' presets, the shipped conf, the registry."""
+    Plugins.instance().register(RegistrySource)
+    path = ConfigSearchPathImpl()
+    path.append("hydra", "pkg://hydra.conf")
+    for folder in config_dirs:
+        path.append("user", folder.resolve().as_uri())
+    for folder in hub().config_dirs:
+        path.append("plugin", folder.resolve().as_uri())
+    path.append("main", conf_dir().resolve().as_uri())
+    path.append("registry", f"{RegistrySource.scheme()}://")
+    path.append("schema", "structured://")
+    return path

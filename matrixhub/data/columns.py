@@ -1,0 +1,66 @@
+"""Columns of a table as the values that processors take."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from matrixhub.errors import DataError, unknown_name
+from matrixhub.types import SPLIT_COLUMN
+
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def as_columns(column: Any) -> list[str]:
+    """One column name, or the two of a sentence pair, as a list."""
+    return [column] if isinstance(column, str) else [str(name) for name in column]
+
+
+def require_columns(table: pa.Table, names: Iterable[str], *, role: str) -> None:
+    """Refuse a table that lacks a column.
+
+    Raises:
+        DataError: names the column, the nearest ones, and what to type.
+    """
+    present = [name for name in table.column_names if name != SPLIT_COLUMN]
+    for name in names:
+        if name not in present:
+            raise DataError(unknown_name("column", name, present, f"It was named as {role}."))
+
+
+def is_marked(table: pa.Table, column: str, mark: dict[bytes, bytes]) -> bool:
+    """Whether the source gave the column this field metadata."""
+    metadata = table.schema.field(column).metadata or {}
+    return all(metadata.get(key) == value for key, value in mark.items())
+
+
+def values(table: pa.Table, column: Any, rows: Rows | None = None, *, words: bool = False) -> list[Any]:
+    """Raw values of an input, one a row.
+
+    Args:
+        table: the rows.
+        column: its column, or two of them for pairs, which come as tuples.
+        rows: positions to take; None takes all.
+        words: split plain strings at white space, for tasks that answer word by word.
+
+    Raises:
+        DataError: a value is missing (null).
+    """
+    names = as_columns(column)
+    taken = table.select(names) if rows is None else table.select(names).take(pa.array(rows))
+    columns = [_without_nulls(taken, name, rows) for name in names]
+    if len(columns) > 1:
+        return list(zip(*columns, strict=True))
+    if words:
+        return [value.split() if isinstance(value, str) else value for value in columns[0]]
+    return columns[0]
+
+
+def _without_nulls(table: pa.Table, name: str, rows: Sequence[int] | Rows | None) -> list[Any]:
+    column = table[name]
+    if column.null_count:
+        first = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+        raise DataError("the value is missing", row=first if rows is None else int(rows[first]), column=name)
+    found: list[Any] = column.to_pylist()
+    return found

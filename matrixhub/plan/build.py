@@ -1,0 +1,122 @@
+"""Jobs to a plan: equal cells merged, impossible ones refused with their reasons, stages shared."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from matrixhub.config.compose import Job
+from matrixhub.errors import ConfigError, MatrixHubError
+from matrixhub.plan.cell import Cell, resolve
+from matrixhub.plan.check import launch_objections, objections
+from matrixhub.plan.share import Stage, share
+from matrixhub.plugins import Hub
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A cell that cannot run."""
+
+    name: str
+    overrides: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything one run does, as data.
+
+    Attributes:
+        cells: by id, in the order they were asked for.
+        stages: in the order they run.
+        refused: cells that cannot run, with reasons.
+        merged: how many jobs were equal to an earlier one.
+        launch: as in ``LaunchConfig``.
+        output_dir, cache_dir: as in ``RootConfig``.
+    """
+
+    cells: dict[str, Cell]
+    stages: list[Stage]
+    refused: list[Refusal] = field(default_factory=list)
+    merged: int = 0
+    launch: dict[str, Any] = field(default_factory=dict)
+    output_dir: str = "runs"
+    cache_dir: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "cells": [cell.to_dict() for cell in self.cells.values()],
+            "stages": [stage.to_dict() for stage in self.stages],
+            "refused": [dataclasses.asdict(refusal) for refusal in self.refused],
+            "merged": self.merged,
+            "launch": self.launch,
+            "output_dir": self.output_dir,
+            "cache_dir": self.cache_dir,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Plan":
+        cells = [Cell.from_dict(cell) for cell in data["cells"]]
+        return cls(
+            cells={cell.id: cell for cell in cells},
+            stages=[Stage.from_dict(stage) for stage in data["stages"]],
+            refused=[Refusal(r["name"], tuple(r["overrides"]), tuple(r["reasons"])) for r in data["refused"]],
+            merged=data["merged"],
+            launch=dict(data["launch"]),
+            output_dir=data["output_dir"],
+            cache_dir=data["cache_dir"],
+        )
+
+
+def make_plan(jobs: Sequence[Job], hub: Hub) -> Plan:
+    """Plan all jobs of a sweep as one graph.
+
+    Raises:
+        ConfigError: no job can run, or the jobs disagree on where to run.
+    """
+    cells: dict[str, Cell] = {}
+    refused: list[Refusal] = []
+    first_error: MatrixHubError | None = None
+    for job in jobs:
+        try:
+            cell = resolve(job, hub)
+        except MatrixHubError as error:
+            first_error = first_error or error
+            refused.append(Refusal(_job_name(job), job.overrides, (str(error),)))
+            continue
+        if reasons := objections(cell, hub):
+            refused.append(Refusal(cell.name, job.overrides, tuple(reasons)))
+        else:
+            cells.setdefault(cell.id, cell)
+    if not cells:
+        if len(jobs) == 1 and first_error:
+            raise first_error
+        raise ConfigError(_all_refused(refused))
+    config = jobs[0].config
+    return Plan(
+        cells=cells,
+        stages=share(cells.values()),
+        refused=refused,
+        merged=len(jobs) - len(cells) - len(refused),
+        launch=_one_launch(jobs),
+        output_dir=config["output_dir"],
+        cache_dir=config["cache_dir"],
+    )
+
+
+def _one_launch(jobs: Sequence[Job]) -> dict[str, Any]:
+    launches = [job.config["launch"] for job in jobs]
+    if any(launch != launches[0] for launch in launches):
+        raise ConfigError("One launch serves a whole plan: launch.* cannot be swept over.")
+    if found := launch_objections(launches[0]):
+        raise ConfigError(" ".join(found))
+    return dict(launches[0])
+
+
+def _job_name(job: Job) -> str:
+    return str(job.config["product"].get("name", "?"))
+
+
+def _all_refused(refused: Sequence[Refusal]) -> str:
+    reasons = dict.fromkeys(f"{refusal.name}: {' '.join(refusal.reasons)}" for refusal in refused)
+    return "\n".join(reasons) if len(reasons) > 1 else " ".join(refused[0].reasons)

@@ -1,0 +1,182 @@
+"""One fully resolved product, and the hash that names it."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from matrixhub.config.compose import Job
+from matrixhub.errors import ConfigError, unknown_name
+from matrixhub.plugins import Hub
+from matrixhub.registry import Component
+
+Options = dict[str, Any]
+"""Config of a component: its registry ``name`` and its options."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What is trained and scored as one.
+
+    Attributes:
+        id: hash of everything below but ``name`` and ``overrides``.
+        name: for people: product, encoders, head.
+        product: name, inputs, outputs and split; its source is apart.
+        source: component options of the rows.
+        encoder: component options by modality, of the modalities that the inputs read.
+        fusion: component options; None with a single input.
+        head: component options.
+        trainer: as in ``TrainerConfig``.
+        baseline: whether to score the simplest alternatives too.
+        choices: the Hydra option chosen in each group, for labels.
+        overrides: what was typed for it.
+        distributions: version of each installed package that it uses.
+    """
+
+    id: str
+    name: str
+    product: dict[str, Any]
+    source: Options
+    encoder: dict[str, Options]
+    fusion: Options | None
+    head: Options
+    trainer: dict[str, Any]
+    baseline: bool
+    choices: dict[str, str]
+    overrides: tuple[str, ...]
+    distributions: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Cell":
+        return cls(**{**data, "overrides": tuple(data["overrides"])})
+
+    @property
+    def level(self) -> str:
+        """The feature level its heads read."""
+        tasks = (output["task"] for output in self.product["outputs"].values())
+        return "tokens" if "token_classification" in tasks else "pooled"
+
+    @property
+    def encoder_label(self) -> str:
+        """The encoders in a word or two."""
+        return "+".join(self.choices.get(f"encoder/{m}") or str(o["name"]) for m, o in self.encoder.items())
+
+    @property
+    def head_label(self) -> str:
+        """The head in a word."""
+        return self.choices.get("head") or str(self.head["name"])
+
+    def component_options(self) -> list[tuple[str, Options]]:
+        """Every (kind, options) it is made of."""
+        found = [("source", self.source), *(("encoder", o) for o in self.encoder.values())]
+        return [*found, *([("fusion", self.fusion)] if self.fusion else []), ("head", self.head)]
+
+
+def digest(value: Any) -> str:
+    """A short stable hash of plain data."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def resolve(job: Job, hub: Hub) -> Cell:
+    """Narrow a job to what its product uses, and name it by content.
+
+    Raises:
+        ConfigError: a part is missing, a field is not filled in, an option is unknown.
+    """
+    config = job.config
+    product = dict(config["product"])
+    source = product.pop("source")
+    _require_filled(config["product"], "product")
+    if not product["inputs"] or not product["outputs"]:
+        raise ConfigError(
+            f"Product '{product['name']}' needs at least one of product.inputs and of product.outputs."
+        )
+    modalities = dict.fromkeys(i["modality"] for i in product["inputs"].values())
+    encoders = {m: _encoder(config, m, hub) for m in modalities}
+    parts: dict[str, Any] = {
+        "product": product,
+        "source": _component(hub, "source", source, "product/source"),
+        "encoder": encoders,
+        "fusion": _component(hub, "fusion", config["fusion"], "fusion")
+        if len(product["inputs"]) > 1
+        else None,
+        "head": _component(hub, "head", config["head"], "head"),
+        "trainer": config["trainer"],
+        "baseline": config["baseline"],
+    }
+    distributions = _distributions(parts, hub)
+    return Cell(
+        id=digest({**parts, "distributions": distributions}),
+        name="-".join(_label(job, product["name"], encoders)),
+        choices={
+            k: v for k, v in job.choices.items() if k == "head" or k.removeprefix("encoder/") in encoders
+        },
+        overrides=job.overrides,
+        distributions=distributions,
+        **parts,
+    )
+
+
+def _label(job: Job, product: str, encoders: Mapping[str, Options]) -> list[str]:
+    return [product, *(job.choices.get(f"encoder/{m}", "") for m in encoders), job.choices.get("head", "")]
+
+
+def _encoder(config: Mapping[str, Any], modality: str, hub: Hub) -> Options:
+    options = config["encoder"].get(modality)
+    if not options:
+        group = f"encoder/{modality}"
+        known = sorted(hub.registry.group_options(group))
+        if not known:
+            readers = sorted({m for c in hub.registry.of_kind("encoder") for m in c.consumes})
+            hint = (
+                f"Installed encoders read {', '.join(readers)}."
+                if readers
+                else "Install matrixhub-text or matrixhub-vision."
+            )
+            raise ConfigError(unknown_name("modality", modality, readers, hint))
+        raise ConfigError(
+            f"No encoder reads {modality} yet: choose one with {group}=NAME. Registered: {', '.join(known)}."
+        )
+    return _component(hub, "encoder", options, f"encoder/{modality}")
+
+
+def _component(hub: Hub, kind: str, options: Any, group: str) -> Options:
+    """The options with the component's full name and every default filled in, checked by field."""
+    if not options or not options.get("name"):
+        raise ConfigError(f"No {kind} is chosen: type {group}=NAME. See: matrixhub list {kind}")
+    component = hub.component(kind, options["name"])
+    allowed = {f.name for f in dataclasses.fields(component.config)}
+    for key in options:
+        if key not in allowed and key != "name":
+            raise ConfigError(unknown_name(f"option of {component.name}", key, allowed))
+    prefix = group.replace("/", ".")
+    _require_filled(options, prefix)
+    return {**_defaults(component, prefix, options), **options, "name": component.name}
+
+
+def _defaults(component: Component, prefix: str, given: Options) -> Options:
+    defaults = dataclasses.asdict(component.config())
+    _require_filled({k: v for k, v in defaults.items() if k not in given}, prefix)
+    return defaults
+
+
+def _require_filled(node: Any, path: str) -> None:
+    if node == "???":
+        raise ConfigError(f"{path} is not set: add {path}=VALUE.")
+    if isinstance(node, dict):
+        for key, value in node.items():
+            _require_filled(value, f"{path}.{key}")
+
+
+def _distributions(parts: Mapping[str, Any], hub: Hub) -> dict[str, str]:
+    used = [("source", parts["source"]), *(("encoder", o) for o in parts["encoder"].values())]
+    used += [("fusion", parts["fusion"])] if parts["fusion"] else []
+    used += [("head", parts["head"])]
+    components = [hub.component(kind, options["name"]) for kind, options in used]
+    return {c.distribution: c.version for c in components}

@@ -1,0 +1,81 @@
+"""Cells cut into stages; what two cells share becomes one stage, found by content."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from matrixhub.plan.cell import Cell, digest
+
+KINDS = ("load", "split", "encode", "train")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A piece of work, done once for all cells that need it.
+
+    Attributes:
+        kind: one of ``KINDS``, in the order they run.
+        key: hash of ``spec`` and of the stages it needs.
+        label: for people.
+        spec: all that it takes to do it.
+        needs: keys of the stages it reads.
+        cells: ids of the cells it serves.
+    """
+
+    kind: str
+    key: str
+    label: str
+    spec: dict[str, Any]
+    needs: tuple[str, ...] = ()
+    cells: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Stage":
+        return cls(**{**data, "needs": tuple(data["needs"]), "cells": tuple(data["cells"])})
+
+
+def share(cells: Iterable[Cell]) -> list[Stage]:
+    """The stages of all cells, each once, every stage after those it needs."""
+    merged: dict[str, Stage] = {}
+    for cell in cells:
+        for stage in _stages(cell):
+            known = merged.get(stage.key)
+            served = (*known.cells, *stage.cells) if known else stage.cells
+            merged[stage.key] = dataclasses.replace(stage, cells=tuple(dict.fromkeys(served)))
+    return sorted(merged.values(), key=lambda stage: KINDS.index(stage.kind))
+
+
+def _stages(cell: Cell) -> list[Stage]:
+    product = cell.product
+    load = _stage(cell, "load", cell.source["name"], {"source": cell.source})
+    columns = {name: i["column"] for name, i in product["inputs"].items()}
+    split_spec = {
+        "columns": columns,
+        "target": next(iter(product["outputs"].values()))["target"],
+        "split": product["split"],
+    }
+    split = _stage(cell, "split", f"{cell.source['name']} rows", split_spec, load)
+    encodes = [] if cell.trainer["train_encoder"] else _encodes(cell, load)
+    train = _stage(cell, "train", cell.name, {"cell": cell.id}, load, split, *encodes)
+    return [load, split, *encodes, train]
+
+
+def _encodes(cell: Cell, load: Stage) -> list[Stage]:
+    found = []
+    for name, one in cell.product["inputs"].items():
+        modality = one["modality"]
+        encoder = cell.encoder[modality]
+        spec = {"column": one["column"], "encoder": encoder, "level": cell.level}
+        label = f"{cell.choices.get(f'encoder/{modality}', encoder['name'])} over {cell.source['name']}.{one['column']}"
+        found.append(_stage(cell, "encode", label if name else modality, spec, load))
+    return found
+
+
+def _stage(cell: Cell, kind: str, label: str, spec: dict[str, Any], *needs: Stage) -> Stage:
+    keys = tuple(stage.key for stage in needs)
+    key = digest({"kind": kind, "spec": spec, "needs": keys})
+    return Stage(kind, key, label, spec, keys, (cell.id,))

@@ -1,0 +1,210 @@
+"""Rows through an encoder: length-sorted batches within a budget, prepared ahead in threads."""
+
+import functools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from matrixhub.data.batching import budget_batches
+from matrixhub.data.store import Part
+from matrixhub.errors import DataError
+from matrixhub.protocols import Encoder, Processor
+from matrixhub.types import Batch, Features
+
+SMALLEST_WINDOW, LARGEST_WINDOW = 128, 4096
+"""Rows that are prepared and sorted by size together: enough to waste no padding, few enough to hold."""
+
+CHUNK = 64
+"""Rows that one thread prepares at a time."""
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+def ahead(work: Callable[[_In], _Out], jobs: Iterable[_In], *, depth: int = 4) -> Iterator[_Out]:
+    """Results of ``work`` in order, computed in threads at most ``depth`` jobs ahead of their reader."""
+    with ThreadPoolExecutor(max_workers=min(depth, os.cpu_count() or 1)) as pool:
+        waiting: deque[Future[_Out]] = deque()
+        for job in jobs:
+            waiting.append(pool.submit(work, job))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with every tensor on that device."""
+    return {key: tensor.to(device, non_blocking=True) for key, tensor in batch.items()}
+
+
+def prepare_rows(processor: Processor, values: Sequence[Any], first_row: int = 0) -> list[Any]:
+    """Prepare values in threads; an error names the row of the whole table.
+
+    Raises:
+        DataError: with ``row`` counted from the start of the table.
+    """
+
+    def work(start: int) -> list[Any]:
+        try:
+            return processor.prepare(values[start : start + CHUNK])
+        except DataError as error:
+            row = None if error.row is None else first_row + start + error.row
+            raise DataError(error.message, row=row, column=error.column) from error
+
+    return [item for items in ahead(work, range(0, len(values), CHUNK)) for item in items]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Features of some rows of a window, on the CPU.
+
+    Attributes:
+        positions: of the rows within what was asked for.
+        features: in that order.
+        truncated: bool (B,).
+    """
+
+    positions: list[int]
+    features: Features
+    truncated: Tensor
+
+
+@torch.inference_mode()
+def encode_rows(encoder: Encoder, values: Sequence[Any], *, device: torch.device) -> Iterator[Encoded]:
+    """Encode values batch by batch, longest first within each window.
+
+    The next window is prepared while the model works on this one.
+
+    Raises:
+        DataError: a value cannot be processed; names the row, counted within ``values``.
+    """
+    window = min(LARGEST_WINDOW, max(SMALLEST_WINDOW, 2 * encoder.budget))
+    starts = range(0, len(values), window)
+    prepared = ahead(
+        lambda start: prepare_rows(encoder.processor, values[start : start + window], start), starts, depth=1
+    )
+    for start, items in zip(starts, prepared, strict=True):
+        batches = budget_batches([encoder.processor.size(item) for item in items], encoder.budget)
+        collated = ahead(functools.partial(_collate, encoder.processor, items), batches)
+        for rows, batch in zip(batches, collated, strict=True):
+            features = encoder(to_device(batch, device))
+            truncated = batch.get("truncated", torch.zeros(len(rows), dtype=torch.bool))
+            yield Encoded([start + i for i in rows], _to_cpu(features), truncated)
+
+
+def _collate(processor: Processor, items: Sequence[Any], rows: Sequence[int]) -> Batch:
+    return processor.collate([items[i] for i in rows])
+
+
+def _to_cpu(features: Features) -> Features:
+    tokens_BTD, mask_BT = features.tokens_BTD, features.mask_BT
+    return Features(
+        features.pooled_BD.float().cpu(),
+        None if tokens_BTD is None else tokens_BTD.float().cpu(),
+        None if mask_BT is None else mask_BT.cpu(),
+    )
+
+
+def encode_part(
+    encoder: Encoder,
+    values: Sequence[Any],
+    rows: np.ndarray[Any, np.dtype[np.int64]],
+    *,
+    level: str,
+    device: torch.device,
+    on_rows: Callable[[int], None] = lambda count: None,
+) -> Part:
+    """Encode one rank's rows for the feature store.
+
+    Args:
+        encoder: in eval mode, on ``device``.
+        values: of those rows.
+        rows: their positions in the whole table.
+        level: ``"pooled"`` or ``"tokens"``.
+        device: where the encoder is.
+        on_rows: told how many rows each batch had.
+    """
+    data: list[np.ndarray[Any, Any]] = []
+    order: list[int] = []
+    lengths: list[int] = []
+    truncated: list[np.ndarray[Any, Any]] = []
+    for encoded in encode_rows(encoder, values, device=device):
+        vectors, counts = _vectors(encoded.features, level)
+        data.append(vectors)
+        lengths += counts
+        order += encoded.positions
+        truncated.append(encoded.truncated.numpy())
+        on_rows(len(encoded.positions))
+    return Part(
+        data=np.concatenate(data) if data else np.zeros((0, encoder.dim), dtype=np.float32),
+        rows=rows[np.asarray(order, dtype=np.int64)],
+        lengths=np.asarray(lengths, dtype=np.int64),
+        truncated=np.concatenate(truncated) if truncated else np.zeros(0, dtype=bool),
+    )
+
+
+def _vectors(features: Features, level: str) -> tuple[np.ndarray[Any, Any], list[int]]:
+    if level == "pooled":
+        return features.pooled_BD.numpy(), [1] * len(features.pooled_BD)
+    if features.tokens_BTD is None or features.mask_BT is None:
+        raise DataError("this encoder gives no token features, which the product's task needs")
+    # Up to the last real token: a word inside the row that has no vector keeps its (zero) place.
+    positions_T = torch.arange(1, features.mask_BT.shape[1] + 1)
+    lengths_B = (features.mask_BT * positions_T).amax(dim=1)
+    return features.tokens_BTD[positions_T <= lengths_B[:, None]].numpy(), lengths_B.tolist()
+
+
+def encode(encoder: nn.Module, values: Sequence[Any] | Any) -> Features:
+    """Features of one value or of many, in their order; the convenience behind ``mh.create(...).encode``.
+
+    Args:
+        encoder: an encoder module.
+        values: one value, or a list of them.
+
+    Returns:
+        Pooled features (N, D), on the CPU, float32; also token features (N, T, D) with their mask
+        when the encoder gives them.
+    """
+    many = values if isinstance(values, list) else [values]
+    module: Any = encoder
+    was_training = encoder.training
+    encoder.eval()
+    device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
+    try:
+        parts = list(encode_rows(module, many, device=device))
+    finally:
+        encoder.train(was_training)
+    order = torch.tensor([position for part in parts for position in part.positions])
+    back = torch.argsort(order)
+    pooled_ND = torch.cat([part.features.pooled_BD for part in parts])[back]
+    if any(part.features.tokens_BTD is None or part.features.mask_BT is None for part in parts):
+        return Features(pooled_ND)
+    tokens_NTD = _pad_cat([part.features.tokens_BTD for part in parts])[back]
+    mask_NT = _pad_cat([part.features.mask_BT for part in parts])[back]
+    return Features(pooled_ND, tokens_NTD, mask_NT)
+
+
+def _pad_cat(tensors: Sequence[Tensor | None]) -> Tensor:
+    """Join batches (B, T, …) of different T, padded with zeros."""
+    present = [t for t in tensors if t is not None]
+    longest = max(t.shape[1] for t in present)
+    return pad_cat(present, longest, 0)
+
+
+def pad_cat(tensors: Sequence[Tensor], length: int, fill: float) -> Tensor:
+    """Join batches (B, T, …) along the rows, padded to (N, length, …) with ``fill``."""
+    rows = sum(len(t) for t in tensors)
+    joined = tensors[0].new_full((rows, length, *tensors[0].shape[2:]), fill)
+    start = 0
+    for tensor in tensors:
+        joined[start : start + len(tensor), : tensor.shape[1]] = tensor
+        start += len(tensor)
+    return joined

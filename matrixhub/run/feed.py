@@ -1,0 +1,92 @@
+"""What a model is fed with: stored features for a frozen encoder, or rows for one that trains."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from matrixhub.data.store import StoredFeatures
+from matrixhub.errors import DataError
+from matrixhub.protocols import Encoder
+from matrixhub.run.encode import ahead, to_device
+from matrixhub.types import Batch, Features
+
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+Inputs = Mapping[str, Batch | Features]
+
+
+class Feed(Protocol):
+    """Inputs of a model for batches of rows, ready on its device."""
+
+    def inputs(self, batches: Iterable[Rows]) -> Iterator[tuple[Rows, Inputs]]:
+        """Each batch of row positions with the model's inputs for it, prepared ahead."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureFeed:
+    """Features that were encoded once.
+
+    Attributes:
+        stored: by input name.
+        device: of the model.
+    """
+
+    stored: Mapping[str, StoredFeatures]
+    device: torch.device
+
+    def inputs(self, batches: Iterable[Rows]) -> Iterator[tuple[Rows, Inputs]]:
+        for rows in batches:
+            yield rows, {name: self.features(name, rows) for name in self.stored}
+
+    def features(self, name: str, rows: Rows) -> Features:
+        """Features of these rows for one input."""
+        stored = self.stored[name]
+        if stored.pooled:
+            return Features(torch.from_numpy(stored.pooled_rows(rows)).to(self.device))
+        tokens_BTD, mask_BT = stored.token_rows(rows)
+        tokens, mask = torch.from_numpy(tokens_BTD).to(self.device), torch.from_numpy(mask_BT).to(self.device)
+        return Features(tokens.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1), tokens, mask)
+
+
+class RowFeed:
+    """Rows for an encoder that trains: tokenized or decoded ahead in threads, batch by batch.
+
+    Args:
+        values: raw values of each input, for all rows of the table.
+        encoders: by input name.
+        device: of the model.
+    """
+
+    def __init__(
+        self, values: Mapping[str, Sequence[Any]], encoders: Mapping[str, Encoder], device: torch.device
+    ) -> None:
+        self.values = values
+        self.encoders = encoders
+        self.device = device
+
+    def inputs(self, batches: Iterable[Rows]) -> Iterator[tuple[Rows, Inputs]]:
+        for rows, batch in ahead(self._collate, batches):
+            yield rows, {name: to_device(one, self.device) for name, one in batch.items()}
+
+    def _collate(self, rows: Rows) -> tuple[Rows, dict[str, Batch]]:
+        found = {}
+        for name, encoder in self.encoders.items():
+            try:
+                items = encoder.processor.prepare([self.values[name][i] for i in rows])
+            except DataError as error:
+                row = None if error.row is None else int(rows[error.row])
+                raise DataError(error.message, row=row, column=error.column) from error
+            found[name] = encoder.processor.collate(items)
+        return rows, found
+
+
+def truncated_rows(feed: Feed, num_rows: int) -> Tensor:
+    """Which rows of the table were cut to fit, where that is known: bool (num_rows,)."""
+    if not isinstance(feed, FeatureFeed):
+        return torch.zeros(num_rows, dtype=torch.bool)
+    flags = [stored.truncated for stored in feed.stored.values()]
+    return torch.from_numpy(np.logical_or.reduce(flags))

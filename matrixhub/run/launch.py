@@ -1,0 +1,142 @@
+"""From a plan to a finished run: in this process, or on ranks that are started once for the whole plan.
+
+The parent of ranks imports no torch: it writes the plan, starts the ranks and reads their records. A rank
+reads the plan; it never sees the command line and never composes a config.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matrixhub.errors import MatrixHubError, PluginError, TrainingError
+from matrixhub.plan import Plan
+from matrixhub.plugins import hub
+
+PLAN, RECORDS, ERROR = "plan.json", "records.jsonl", "error.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of a plan.
+
+    Attributes:
+        folder: holds the plan, the records and the artifacts.
+        plan: what was done.
+        records: one for each cell, in the order they ended.
+    """
+
+    folder: Path
+    plan: Plan
+    records: list[dict[str, Any]]
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        """Records of cells that did not finish."""
+        return [record for record in self.records if record["status"] == "failed"]
+
+    def load(self, name: str) -> Any:
+        """The trained product of the cell with that name (or the only one of that product).
+
+        Raises:
+            MatrixHubError: none, or several, go by that name.
+        """
+        from matrixhub.run.product import load_product
+
+        done = [
+            r for r in self.records if r["status"] == "done" and name in (r["name"], r["product"], r["cell"])
+        ]
+        if len(done) != 1:
+            names = ", ".join(r["name"] for r in self.records if r["status"] == "done")
+            raise MatrixHubError(f"{len(done)} trained cells are called '{name}'. This run has: {names}.")
+        return load_product(done[0]["artifact"])
+
+
+def new_run_folder(output_dir: str) -> Path:
+    """A folder of its own for this run, named by the time."""
+    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    for number in range(1, 10_000):
+        folder = Path(output_dir) / (stamp if number == 1 else f"{stamp}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not Path(output_dir).is_dir():
+                raise MatrixHubError(f"output_dir={output_dir} is not a folder.") from None
+            continue
+        return folder.resolve()
+    raise MatrixHubError(f"Too many runs in {output_dir} at once.")
+
+
+def execute(plan: Plan, *, quiet: bool = False) -> Run:
+    """Run a plan to its records.
+
+    Raises:
+        MatrixHubError: the run as a whole could not go on; a cell that fails is a record instead.
+    """
+    require_torch()
+    folder = new_run_folder(plan.output_dir)
+    (folder / PLAN).write_text(json.dumps(plan.to_dict(), indent=1, ensure_ascii=False))
+    started = Run(folder, plan, [])
+    hub().manager.hook.matrixhub_run_started(run=started)
+    if plan.launch["num_processes"] > 1:
+        _start_ranks(folder, plan.launch)
+    else:
+        from matrixhub.run.worker import work
+
+        work(folder, quiet=quiet)
+    run = Run(folder, plan, read_records(folder))
+    hub().manager.hook.matrixhub_run_finished(run=run, records=run.records)
+    return run
+
+
+def require_torch() -> None:
+    """Say what to install when what ``run`` needs is not there.
+
+    Raises:
+        PluginError: torch or accelerate is missing.
+    """
+    missing = [name for name in ("torch", "accelerate") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise PluginError(f"Running needs {' and '.join(missing)}: pip install {' '.join(missing)}")
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """Records of a finished or broken run; a last line that was cut short is left out."""
+    records = []
+    path = folder / RECORDS
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def _start_ranks(folder: Path, launch: dict[str, Any]) -> None:
+    """Start the ranks through torchrun, which ends all of them when one fails."""
+    num = launch["num_processes"]
+    command: Sequence[str] = (
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num}"),
+        *("-m", "matrixhub.run.worker", str(folder)),
+    )
+    # Without a share of the cores each, ranks on one CPU fight over all of them.
+    threads = max(1, (os.cpu_count() or 1) // num)
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    with (folder / "ranks.log").open("w") as log:
+        code = subprocess.run(command, check=False, env=environment, stdout=log, stderr=None).returncode
+    if code:
+        raise TrainingError(_what_failed(folder, code))
+
+
+def _what_failed(folder: Path, code: int) -> str:
+    path = folder / ERROR
+    if path.exists():
+        error = json.loads(path.read_text())
+        return f"Rank {error['rank']} failed: {error['message']}"
+    return f"The ranks ended with code {code}; see {folder / 'ranks.log'}."

@@ -1,0 +1,325 @@
+"""A trained product: saved as an artifact, loaded from one, called on rows."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from matrixhub import __version__
+from matrixhub.artifacts.folder import link_or_copy, read_manifest, sha256_of, write_artifact
+from matrixhub.artifacts.weights import load_state, load_weights, save_weights
+from matrixhub.data.columns import as_columns, require_columns, values
+from matrixhub.errors import ArtifactError, DataError, MatrixHubError, PluginError
+from matrixhub.plan import Cell
+from matrixhub.plugins import hub
+from matrixhub.protocols import SavesAssets
+from matrixhub.run.encode import encode_rows, pad_cat
+from matrixhub.run.model import ProductModel, Readout, build
+from matrixhub.types import Features, Prediction, Target
+
+READOUT = "readout.safetensors"
+ENCODER = "encoder.safetensors"
+
+Answer = Prediction | dict[str, Prediction]
+
+
+class Product:
+    """A trained product. Call it on one row or on a list of rows.
+
+    A row is the value of the product's one input (a text, an image path, a PIL image, an array) or a
+    mapping of column or input names to values. The answer is a ``Prediction``, or a mapping of output
+    names to predictions when the product has several outputs.
+
+    Args:
+        manifest: what the artifact says of itself.
+        model: encoders and readout, in eval mode.
+        folder: where it was loaded from.
+    """
+
+    def __init__(self, manifest: Mapping[str, Any], model: ProductModel, folder: Path | None = None) -> None:
+        self.manifest = manifest
+        self.model = model
+        self.folder = folder
+        self.inputs: dict[str, Any] = manifest["product"]["inputs"]
+        self.outputs: dict[str, Any] = manifest["product"]["outputs"]
+
+    @property
+    def name(self) -> str:
+        """Of the cell it was trained as."""
+        return str(self.manifest["name"])
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns that a table must have."""
+        return [name for one in self.inputs.values() for name in as_columns(one["column"])]
+
+    def __repr__(self) -> str:
+        return f"Product({self.name!r}, inputs={self.columns}, outputs={list(self.outputs)})"
+
+    def __call__(self, rows: Any) -> Any:
+        """Answer one row, or a list of rows.
+
+        Raises:
+            DataError: a value cannot be read; names the row.
+        """
+        many = isinstance(rows, list)
+        answers = self.predict(rows if many else [rows])
+        return answers if many else answers[0]
+
+    def predict(self, rows: Sequence[Any]) -> list[Answer]:
+        """Answers to rows, in their order."""
+        if not rows:
+            return []
+        by_input = {name: [self._pick(row, name, i) for i, row in enumerate(rows)] for name in self.inputs}
+        return self._answers(by_input)
+
+    def predict_table(self, table: pa.Table) -> list[Answer]:
+        """Answers to the rows of an Arrow table that has the product's columns.
+
+        Raises:
+            DataError: a column is missing; a value cannot be read, with its row.
+        """
+        return self._answers(self._columns(table)) if table.num_rows else []
+
+    def outputs_of(self, table: pa.Table) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+        """Raw outputs of every head over the rows of a table, and the mask of words, if any.
+
+        Raises:
+            DataError: as ``predict_table``.
+        """
+        outputs, mask, _ = self._forward(self._columns(table))
+        return outputs, mask
+
+    def _columns(self, table: pa.Table) -> dict[str, list[Any]]:
+        require_columns(table, self.columns, role="an input of this product")
+        return {name: values(table, one["column"], words=self._words) for name, one in self.inputs.items()}
+
+    @property
+    def _words(self) -> bool:
+        return any(output["task"] == "token_classification" for output in self.outputs.values())
+
+    def _pick(self, row: Any, name: str, position: int) -> Any:
+        column = self.inputs[name]["column"]
+        value = row
+        if isinstance(row, Mapping) and (name in row or set(as_columns(column)) <= set(row)):
+            picked = [row[c] for c in as_columns(column)] if name not in row else [row[name]]
+            value = picked[0] if len(picked) == 1 else tuple(picked)
+        elif len(self.inputs) > 1:
+            raise DataError(f"it needs a mapping with {', '.join(self.columns)}", row=position)
+        return value.split() if self._words and isinstance(value, str) else value
+
+    @torch.inference_mode()
+    def _forward(
+        self, by_input: Mapping[str, Sequence[Any]]
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None, list[bool]]:
+        """Outputs by name, the mask of words, and which rows were cut."""
+        self.model.eval()
+        device = next(self.model.parameters()).device
+        features: dict[str, Features] = {}
+        cut = torch.zeros(len(next(iter(by_input.values()))), dtype=torch.bool)
+        for name, column in by_input.items():
+            encoder: Any = self.model.encoders[self.model.modalities[name]]
+            parts = list(encode_rows(encoder, column, device=device))
+            order = torch.tensor([position for part in parts for position in part.positions])
+            cut[order] |= torch.cat([part.truncated for part in parts])
+            features[name] = _ordered(
+                [part.features for part in parts], torch.argsort(order), tokens=self._words
+            )
+        outputs, mask = self.model.readout({name: _moved(one, device) for name, one in features.items()})
+        return outputs, mask, cut.tolist()
+
+    def _answers(self, by_input: Mapping[str, Sequence[Any]]) -> list[Answer]:
+        outputs, mask_BT, cut = self._forward(by_input)
+        answers: dict[str, list[Prediction]] = {}
+        for name, output in outputs.items():
+            predictions = self.model.readout.head(name).decode(output, mask_BT)
+            answers[name] = [
+                dataclasses.replace(prediction, truncated=True) if was_cut else prediction
+                for prediction, was_cut in zip(predictions, cut, strict=True)
+            ]
+        if len(answers) == 1:
+            return list(next(iter(answers.values())))
+        return [dict(zip(answers, row, strict=True)) for row in zip(*answers.values(), strict=True)]
+
+
+def _ordered(parts: Sequence[Features], back: torch.Tensor, *, tokens: bool) -> Features:
+    pooled_BD = torch.cat([part.pooled_BD for part in parts])[back]
+    if not tokens:
+        return Features(pooled_BD)
+    vectors = [part.tokens_BTD for part in parts if part.tokens_BTD is not None]
+    masks = [part.mask_BT for part in parts if part.mask_BT is not None]
+    longest = max(mask.shape[1] for mask in masks)
+    return Features(pooled_BD, pad_cat(vectors, longest, 0)[back], pad_cat(masks, longest, 0)[back])
+
+
+def _moved(features: Features, device: torch.device) -> Features:
+    tokens, mask = features.tokens_BTD, features.mask_BT
+    return Features(
+        features.pooled_BD.to(device),
+        None if tokens is None else tokens.to(device),
+        None if mask is None else mask.to(device),
+    )
+
+
+def save_product(
+    folder: Path,
+    *,
+    cell: Cell,
+    model: ProductModel,
+    targets: Mapping[str, Target],
+    facts: Mapping[str, Any],
+    shared: dict[str, Path],
+) -> None:
+    """Write a trained product as an artifact.
+
+    Args:
+        folder: must not exist.
+        cell: what was trained.
+        model: with all its encoders.
+        targets: what each output learned.
+        facts: metrics, baselines and the like, for the manifest.
+        shared: encoder folders written before, by what is in them; frozen encoders are linked to these
+            and new ones added.
+
+    Raises:
+        ArtifactError: it cannot be written.
+    """
+    manifest = {
+        "matrixhub": __version__,
+        "name": cell.name,
+        "cell": cell.id,
+        "product": cell.product,
+        "source": cell.source["name"],
+        "encoder": cell.encoder,
+        "fusion": cell.fusion,
+        "head": cell.head,
+        "trainer": cell.trainer,
+        "distributions": cell.distributions,
+        "components": {o["name"]: _home(kind, o["name"]) for kind, o in cell.component_options()},
+        "targets": {name: target.to_dict() for name, target in targets.items()},
+        "dims": {name: model.encoders[m].dim for name, m in model.modalities.items()},
+        **facts,
+    }
+
+    def write(staging: Path) -> dict[str, str]:
+        known: dict[str, str] = {}
+        save_weights(staging / READOUT, model.readout.state_dict())
+        for modality, encoder in model.encoders.items():
+            place = Path("encoders", modality)
+            frozen = None if cell.trainer["train_encoder"] else str(sorted(cell.encoder[modality].items()))
+            if frozen in shared:
+                known |= _link_tree(shared[frozen], staging, place)
+                continue
+            _write_encoder(encoder, staging / place)
+            if frozen:
+                shared[frozen] = folder / place
+        return known
+
+    write_artifact(folder, manifest, write)
+
+
+def _home(kind: str, name: str) -> str:
+    return hub().component(kind, name).distribution
+
+
+def _write_encoder(encoder: Any, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    save_weights(folder / ENCODER, encoder.state_dict())
+    if isinstance(encoder, SavesAssets):
+        encoder.save_assets(folder)
+
+
+def _link_tree(source: Path, staging: Path, place: Path) -> dict[str, str]:
+    known = {}
+    for path in sorted(p for p in source.rglob("*") if p.is_file()):
+        name = (place / path.relative_to(source)).as_posix()
+        link_or_copy(path, staging / name)
+        known[name] = sha256_of(path)
+    return known
+
+
+def load_product(folder: str | Path, *, device: str | None = None) -> Product:
+    """Load a trained product from its artifact; everything in it is verified first.
+
+    Args:
+        folder: the artifact.
+        device: such as ``"cuda:0"``; None takes an accelerator where there is one.
+
+    Raises:
+        ArtifactError: it is damaged, or does not fit the installed plugins.
+        UnsafeArtifactError: it holds something that could run code.
+        PluginError: a plugin it needs is missing; says which to install.
+    """
+    path = Path(folder)
+    manifest = read_manifest(path)
+    try:
+        _require_components(manifest)
+        encoders = {m: _load_encoder(path / "encoders" / m, o) for m, o in manifest["encoder"].items()}
+        readout = Readout(
+            dims=manifest["dims"],
+            fusion=manifest["fusion"],
+            head=manifest["head"],
+            targets={name: Target.from_dict(target) for name, target in manifest["targets"].items()},
+        )
+        modalities = {name: one["modality"] for name, one in manifest["product"]["inputs"].items()}
+        load_state(readout, load_weights(path / READOUT))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"{path}: its manifest does not fit the installed plugins ({error}).") from error
+    model = ProductModel(encoders, modalities, readout).eval().requires_grad_(False)
+    return Product(manifest, model.to(device or best_device()), path)
+
+
+def best_device() -> str:
+    """An accelerator where there is one, else the CPU."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return accelerator.type if accelerator else "cpu"
+
+
+def _require_components(manifest: Mapping[str, Any]) -> None:
+    used = [("encoder", options) for options in manifest["encoder"].values()]
+    used += [("fusion", manifest["fusion"])] if manifest["fusion"] else []
+    for kind, options in [*used, ("head", manifest["head"])]:
+        name = options["name"]
+        try:
+            hub().component(kind, name)
+        except MatrixHubError as error:
+            home = manifest["components"].get(name, name.partition(".")[0])
+            version = manifest["distributions"].get(home, "")
+            raise PluginError(
+                f"This artifact needs the {kind} '{name}' of {home} {version}: pip install '{home}'. ({error})"
+            ) from error
+
+
+def _load_encoder(folder: Path, options: Mapping[str, Any]) -> Any:
+    fields = {f.name for f in dataclasses.fields(hub().component("encoder", options["name"]).config)}
+    stored = {"checkpoint": str(folder.resolve()), "pretrained": False, "sha256": None}
+    encoder = build("encoder", {**options, **{k: v for k, v in stored.items() if k in fields}})
+    load_state(encoder, load_weights(folder / ENCODER))
+    return encoder
+
+
+def answer_columns(answer: Answer, outputs: Sequence[str]) -> dict[str, Any]:
+    """An answer as columns: ``OUTPUT``, ``OUTPUT_score`` where there is one, ``OUTPUT_truncated`` where cut."""
+    by_output = answer if isinstance(answer, dict) else {outputs[0]: answer}
+    row: dict[str, Any] = {}
+    for name, prediction in by_output.items():
+        row[f"predicted_{name}"] = prediction.value
+        if prediction.score is not None:
+            row[f"predicted_{name}_score"] = round(prediction.score, 6)
+        row["truncated"] = prediction.truncated or row.get("truncated", False)
+    return row
+
+
+def stream_answers(product: Product, tables: Iterator[pa.Table]) -> Iterator[tuple[pa.Table, list[Answer]]]:
+    """Table after table with its answers; errors name the row of the whole stream."""
+    first_row = 0
+    for table in tables:
+        try:
+            yield table, product.predict_table(table)
+        except DataError as error:
+            row = None if error.row is None else first_row + error.row
+            raise DataError(error.message, row=row, column=error.column) from error
+        first_row += table.num_rows

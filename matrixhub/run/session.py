@@ -1,0 +1,136 @@
+"""What all stages of one run share: the accelerator, the run folder, encoders at hand, the progress line."""
+
+import contextlib
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from torch import nn
+
+from matrixhub.artifacts.digests import state_digest
+from matrixhub.data.store import FeatureStore, default_cache_dir
+from matrixhub.plan import Plan
+from matrixhub.plan.cell import digest
+from matrixhub.run.model import build
+
+ENCODERS_AT_HAND = 2
+"""Encoders kept in memory; the next one takes the place of the one used longest ago."""
+
+
+@dataclass(slots=True)
+class Loaded:
+    """An encoder in memory, frozen.
+
+    Attributes:
+        module: in eval mode, on the accelerator's device.
+        digest: of its weights.
+    """
+
+    module: Any
+    digest: str
+
+
+@dataclass(slots=True)
+class Session:
+    """One process of one run.
+
+    Attributes:
+        plan: what is done.
+        folder: the run folder; only the main process writes there.
+        accelerator: of this process.
+        console: for progress; stderr.
+        store: of features.
+    """
+
+    plan: Plan
+    folder: Path
+    accelerator: Accelerator
+    console: Console
+    store: FeatureStore
+    _encoders: "OrderedDict[str, Loaded]" = field(default_factory=OrderedDict)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes and speaks."""
+        return bool(self.accelerator.is_main_process)
+
+    def encoder(self, options: Mapping[str, Any]) -> Loaded:
+        """The encoder with these options, frozen; loaded once for the stages that follow each other."""
+        key = digest(options)
+        if key not in self._encoders:
+            module: nn.Module = build("encoder", options)
+            module.requires_grad_(False).eval().to(self.accelerator.device)
+            self._encoders[key] = Loaded(module, state_digest(module.state_dict()))
+            if len(self._encoders) > ENCODERS_AT_HAND:
+                self._encoders.popitem(last=False)
+        self._encoders.move_to_end(key)
+        return self._encoders[key]
+
+    @contextlib.contextmanager
+    def progress(self, label: str, total: int, unit: str) -> Iterator[Callable[..., None]]:
+        """A line with rate, loss and time left on a terminal; silence elsewhere.
+
+        Yields:
+            ``advance(count, note="")``.
+        """
+        if not (self.is_main and self.console.is_terminal and total):
+            yield lambda count, note="": None
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        started = time.perf_counter()
+        with Progress(*columns, console=self.console, transient=True) as bar:
+            line = bar.add_task(label, total=total, note="", rate="")
+
+            def advance(count: int, note: str = "") -> None:
+                done = bar.tasks[0].completed + count
+                rate = f"{done / max(time.perf_counter() - started, 1e-6):,.0f} {unit}/s"
+                bar.update(line, advance=count, rate=rate, note=note or bar.tasks[0].fields["note"])
+
+            yield advance
+
+    def say(self, text: str) -> None:
+        """A line of progress from the main process."""
+        if self.is_main:
+            self.console.print(text, highlight=False)
+
+
+def open_session(plan: Plan, folder: Path, *, quiet: bool = False) -> Session:
+    """Join (or be) the process group that the plan's launch config asks for."""
+    # Fast tokenizers warn when a process that used them forks; ours are used from threads.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    launch = plan.launch
+    accelerator = Accelerator(
+        cpu=launch["cpu"],
+        mixed_precision=launch["mixed_precision"],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=launch["timeout"]))],
+    )
+    cache = Path(plan.cache_dir) if plan.cache_dir else default_cache_dir()
+    console = Console(stderr=True, quiet=quiet)
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")
+    return Session(plan, folder, accelerator, console, FeatureStore(cache))

@@ -1,0 +1,89 @@
+"""Targets of a product as tensors over all rows of its table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from matrixhub.data.columns import is_marked, require_columns
+from matrixhub.data.splits import Splits
+from matrixhub.data.targets import Encoded, check_lengths, encode_target, fit_target
+from matrixhub.types import UNTYPED_FIELD, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What the outputs of a product learn.
+
+    Attributes:
+        specs: by output.
+        encoded: by output, over all rows of the table; rows outside the splits hold fillers.
+    """
+
+    specs: dict[str, Target]
+    encoded: dict[str, Tensor]
+
+
+def fit_targets(
+    table: pa.Table, outputs: Mapping[str, Any], inputs: Mapping[str, Any], splits: Splits
+) -> Targets:
+    """Fit every output on the training rows and encode the rows of all splits.
+
+    Raises:
+        DataError: names the row, what is wrong and what is allowed.
+    """
+    specs: dict[str, Target] = {}
+    encoded: dict[str, Tensor] = {}
+    used = np.sort(np.concatenate([splits.train, splits.validation, splits.test]))
+    for name, output in outputs.items():
+        column = output["target"]
+        require_columns(table, [column], role=f"product.outputs.{name}.target")
+        if output["task"] == "token_classification":
+            _check_words(table, inputs, column, used)
+        specs[name] = fit_target(
+            table[column].take(pa.array(splits.train)),
+            task=output["task"],
+            name=column,
+            rows=splits.train.tolist(),
+            untyped=is_marked(table, column, UNTYPED_FIELD),
+            classes=output["classes"],
+            separator=output["separator"],
+        )
+        encoded[name] = encode_rows(table, output, specs[name], used)
+    return Targets(specs, encoded)
+
+
+def encode_rows(table: pa.Table, output: Mapping[str, Any], spec: Target, rows: Any) -> Tensor:
+    """Encoded targets of these rows, at their positions in a tensor over the whole table."""
+    column = output["target"]
+    numbers = encode_target(
+        table[column].take(pa.array(rows)),
+        spec,
+        name=column,
+        rows=rows,
+        untyped=is_marked(table, column, UNTYPED_FIELD),
+        separator=output["separator"],
+    )
+    dense = torch.from_numpy(numbers) if isinstance(numbers, np.ndarray) else pad_tags(numbers)
+    whole = dense.new_zeros((table.num_rows, *dense.shape[1:]))
+    whole[torch.from_numpy(rows)] = dense
+    return whole
+
+
+def pad_tags(tags: Encoded) -> Tensor:
+    """Rows of tag numbers as one int64 tensor (N, longest), padded with -100."""
+    longest = max((len(row) for row in tags), default=0)
+    padded = torch.full((len(tags), max(longest, 1)), -100, dtype=torch.long)
+    for i, row in enumerate(tags):
+        padded[i, : len(row)] = torch.from_numpy(np.asarray(row))
+    return padded
+
+
+def _check_words(table: pa.Table, inputs: Mapping[str, Any], column: str, rows: Any) -> None:
+    words = next(iter(inputs.values()))["column"]
+    taken = pa.array(rows)
+    check_lengths(table[words].take(taken), table[column].take(taken), name=column, rows=rows)
