@@ -24,7 +24,7 @@ WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 _OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 # Raised while weights are read. Hub clients and safetensors have trees of their own, told by module.
-_LOADING = (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError)
+_LOADING = (OSError, ValueError, RuntimeError, ImportError, EOFError, pickle.UnpicklingError)
 _LOADERS = ("huggingface_hub", "httpx", "httpx2", "httpcore", "httpcore2", "safetensors", "safetensors_rust")
 _UNREACHABLE = ("LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "ConnectTimeout")
 _UNKNOWN = ("RepositoryNotFoundError", "RevisionNotFoundError", "GatedRepoError", "EntryNotFoundError")

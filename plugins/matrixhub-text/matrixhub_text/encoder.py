@@ -6,29 +6,18 @@ Shape suffixes: B rows, T tokens, W words, D feature width.
 import inspect
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from transformers import CONFIG_MAPPING, MODEL_MAPPING, AutoConfig, AutoModel, AutoTokenizer
-from transformers.utils import logging
+from transformers import CONFIG_MAPPING
 
-from matrixhub import (
-    MISSING,
-    Batch,
-    CheckpointError,
-    ConfigError,
-    Features,
-    checkpoint_errors,
-    hub_offline,
-    resolve_checkpoint,
-)
+from matrixhub import MISSING, Batch, ConfigError, Features
 from matrixhub_text.baseline import tfidf
 from matrixhub_text.plugin import TransformerConfig
 from matrixhub_text.processor import TextProcessor
+from matrixhub_text.weights import load
 
 POOLINGS = ("cls", "mean", "max")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -66,8 +55,9 @@ class TextEncoder(nn.Module):
         self.pooling, self.normalize, self.budget = pooling, normalize, budget
         self.dim: int = model.config.hidden_size
         self._inputs = ["input_ids", "attention_mask"]
-        # RoBERTa takes type ids too, but knows one type only.
-        if getattr(model.config, "type_vocab_size", 0) > 1 and "token_type_ids" in _parameters(model.forward):
+        takes_types = "token_type_ids" in inspect.signature(model.forward).parameters
+        # RoBERTa takes types too, but knows one only.
+        if takes_types and getattr(model.config, "type_vocab_size", 0) > 1:
             self._inputs.append("token_type_ids")
 
     def forward(self, batch: Batch) -> Features:
@@ -106,26 +96,18 @@ def build(**options: Any) -> TextEncoder:
     """
     given = TransformerConfig(**options)
     _check(given)
-    path = resolve_checkpoint(given.checkpoint, sha256=given.sha256)
-    with checkpoint_errors(given.checkpoint), _quiet(local=isinstance(path, Path)), _seeded():
-        hub = (
-            {} if isinstance(path, Path) else {"revision": given.revision, "local_files_only": hub_offline()}
-        )
-        config = _config(given, path, hub)
-        tokenizer = AutoTokenizer.from_pretrained(path, config=config, trust_remote_code=False, **hub)
-        model = _model(given, path, config, hub)
-    if not tokenizer.is_fast:
-        raise CheckpointError(
-            f"Checkpoint '{given.checkpoint}' has no tokenizer.json or vocabulary to make one from."
-        )
+    model, tokenizer = load(given)
     longest = min(tokenizer.model_max_length, _num_positions(model))
     if given.max_length > longest:
         raise ConfigError(
             f"max_length={given.max_length}, but '{given.checkpoint}' reads {longest} tokens at most."
         )
-    processor = TextProcessor(tokenizer, max_length=given.max_length, prefix=given.prefix)
     return TextEncoder(
-        model, processor, pooling=given.pooling, normalize=given.normalize, budget=given.budget
+        model,
+        TextProcessor(tokenizer, max_length=given.max_length, prefix=given.prefix),
+        pooling=given.pooling,
+        normalize=given.normalize,
+        budget=given.budget,
     ).eval()
 
 
@@ -134,9 +116,8 @@ def _check(given: TransformerConfig) -> None:
         raise ConfigError("text.transformer needs a checkpoint: a hub id, a folder, or package:NAME/PATH.")
     for name, allowed in (("pooling", POOLINGS), ("dtype", DTYPES), ("attention", ATTENTIONS)):
         if (value := getattr(given, name)) not in allowed:
-            raise ConfigError(
-                f"{name}={value} is unknown to text.transformer. Allowed: {', '.join(allowed)}."
-            )
+            choices = ", ".join(allowed)
+            raise ConfigError(f"{name}={value} is unknown to text.transformer. Allowed: {choices}.")
     for name, least in (("max_length", 3), ("budget", 1)):
         if (value := getattr(given, name)) < least:
             raise ConfigError(f"{name}={value}: it must be {least} or more.")
@@ -144,37 +125,6 @@ def _check(given: TransformerConfig) -> None:
         raise ConfigError(
             f"model_type={given.model_type} is unknown to transformers; bert and roberta are two it knows."
         )
-
-
-def _config(given: TransformerConfig, path: Path | str, hub: dict[str, Any]) -> Any:
-    if given.model_type is not None:
-        config = CONFIG_MAPPING[given.model_type].from_pretrained(path, **hub)
-    else:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False, **hub)
-    if getattr(config, "is_encoder_decoder", False):
-        raise ConfigError(
-            f"'{given.checkpoint}' ({config.model_type}) is an encoder-decoder; text.transformer"
-            f" takes encoders such as BERT."
-        )
-    return config
-
-
-def _model(given: TransformerConfig, path: Path | str, config: Any, hub: dict[str, Any]) -> Any:
-    options: dict[str, Any] = {"dtype": getattr(torch, given.dtype), "attn_implementation": given.attention}
-    # An unused pooler would be a parameter without gradient.
-    if "add_pooling_layer" in _parameters(MODEL_MAPPING[type(config)].__init__):
-        options["add_pooling_layer"] = False
-    if not given.pretrained:
-        return AutoModel.from_config(config, trust_remote_code=False, **options)
-    model, found = AutoModel.from_pretrained(
-        path, config=config, trust_remote_code=False, output_loading_info=True, **options, **hub
-    )
-    if missing := sorted(found["missing_keys"]):
-        raise CheckpointError(
-            f"Checkpoint '{given.checkpoint}' lacks {len(missing)} weights of a {config.model_type} encoder"
-            f" ({', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}): damaged, or of another kind."
-        )
-    return model
 
 
 def _num_positions(model: Any) -> int:
@@ -193,30 +143,3 @@ def _pool(hidden_BTD: Tensor, mask_BT: Tensor, pooling: str) -> Tensor:
         return hidden_BTD.masked_fill(~mask_BT[..., None], float("-inf")).amax(dim=1)
     weights_BT1 = mask_BT[..., None].to(hidden_BTD.dtype)
     return (hidden_BTD * weights_BT1).sum(dim=1) / weights_BT1.sum(dim=1).clamp(min=1)
-
-
-def _parameters(function: Any) -> set[str]:
-    return set(inspect.signature(function).parameters)
-
-
-@contextmanager
-def _seeded() -> Iterator[None]:
-    """Random weights that are the same every time, leaving the caller's random numbers alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        yield
-
-
-@contextmanager
-def _quiet(*, local: bool) -> Iterator[None]:
-    """No load reports; progress bars only where something is downloaded and someone is looking."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    if bars and (local or not sys.stderr.isatty()):
-        logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

@@ -107,15 +107,16 @@ class TextProcessor:
 
     def _texts(self, values: Sequence[Text]) -> list[TextItem]:
         texts = [self.prefix + value if isinstance(value, str) else value for value in values]
-        items = self._encode(texts, limit=_CHARS_PER_TOKEN * self.max_length)
-        return [item for item in items if item is not None]
+        return self._encode(texts, limit=_CHARS_PER_TOKEN * self.max_length)
 
     def _encode(self, texts: Sequence[Text], *, limit: int) -> list[TextItem]:
         """Tokenize no more than the first ``limit`` characters, or more where that does not fill a row."""
         shortened = [_shorten(text, limit) for text in texts]
         encodings = self._backend.encode_batch_fast(shortened)
         items = [
-            TextItem(e.ids, e.type_ids if isinstance(text, tuple) else [], bool(e.overflowing))
+            TextItem(
+                e.ids or [self._pad_id], e.type_ids if isinstance(text, tuple) else [], bool(e.overflowing)
+            )
             for text, e in zip(texts, encodings, strict=True)
         ]
         again = [i for i, item in enumerate(items) if shortened[i] != texts[i] and not item.truncated]
@@ -129,16 +130,16 @@ class TextProcessor:
         # Every word takes a token at least, so the words after max_length cannot fit.
         kept = [[word[:_MAX_WORD] for word in row[: self.max_length]] for row in rows]
         encodings = self._backend.encode_batch([self._spaced(row) for row in kept], is_pretokenized=True)
-        items = []
-        for row, words, encoding in zip(rows, kept, encodings, strict=True):
+        return [self._word_item(*given) for given in zip(rows, kept, encodings, strict=True)]
+
+    def _word_item(self, row: list[str], words: list[str], encoding: Any) -> TextItem:
+        starts = _first_subwords(encoding.word_ids)
+        if vanished := _vanished(starts, len(words), cut=bool(encoding.overflowing)):
+            filled = [self._unknown if i in vanished else word for i, word in enumerate(words)]
+            encoding = self._backend.encode(self._spaced(filled), is_pretokenized=True)
             starts = _first_subwords(encoding.word_ids)
-            if vanished := _vanished(starts, len(words), cut=bool(encoding.overflowing)):
-                filled = [self._unknown if i in vanished else word for i, word in enumerate(words)]
-                encoding = self._backend.encode(self._spaced(filled), is_pretokenized=True)  # noqa: PLW2901
-                starts = _first_subwords(encoding.word_ids)
-            cut = bool(encoding.overflowing) or words != row
-            items.append(TextItem(encoding.ids, [], cut, list(starts.values()), len(row)))
-        return items
+        cut = bool(encoding.overflowing) or words != row
+        return TextItem(encoding.ids or [self._pad_id], [], cut, list(starts.values()), len(row))
 
     def _spaced(self, words: list[str]) -> list[str]:
         return [self._space + word if i else word for i, word in enumerate(words)]
