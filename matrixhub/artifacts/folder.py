@@ -1,7 +1,9 @@
 """Artifacts on disk: written in full under another name, then renamed; never edited in place.
 
 Files of several artifacts may share their bytes by hard links, so changing one in place would change the
-others too; reading any of them would then refuse it. To change an artifact, write it again.
+others too; reading any of them would then refuse it. To change an artifact, write it again. A reader that
+a replacement overtakes is refused while it verifies; files opened later are not looked at again, so do not
+replace an artifact that somebody is loading.
 """
 
 import ctypes
@@ -77,7 +79,8 @@ def remove_stale(parent: Path) -> None:
     """Remove what killed writers left in a folder; writers at work hold a lock and are left alone."""
     for path in parent.iterdir():
         if _STAGING.fullmatch(path.name) and not path.is_symlink():
-            with suppress(OSError), _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            with suppress(OSError), _opened(path) as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(path, ignore_errors=True)
 
 
@@ -99,7 +102,10 @@ def _staging(parent: Path) -> Iterator[Path]:
         staging = parent / f".matrixhub-staging-{secrets.token_hex(8)}"
         staging.mkdir()
         try:
-            with _locked(staging, fcntl.LOCK_EX):
+            with _opened(staging) as handle:
+                # Where folders cannot be locked, nobody can lock one to remove it, either.
+                with suppress(OSError):
+                    fcntl.flock(handle, fcntl.LOCK_EX)
                 # Between making and locking it, `remove_stale` of another process may have had it.
                 if staging.is_dir():
                     yield staging
@@ -109,11 +115,10 @@ def _staging(parent: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _opened(path: Path) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(handle, how)
-        yield
+        yield handle
     finally:
         os.close(handle)
 
@@ -165,11 +170,9 @@ def _sync_tree(folder: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot sync a folder
-            raise
-    finally:
-        os.close(handle)
+    with _opened(path) as handle:
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot sync a folder
+                raise

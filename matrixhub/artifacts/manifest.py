@@ -63,7 +63,7 @@ def seal(folder: Path, manifest: Mapping[str, Any], known: Mapping[str, str]) ->
     """
     if taken := manifest.keys() & {*_OWN_KEYS}:
         raise ArtifactError(f"the manifest key {min(taken)!r} is written by MatrixHub itself")
-    if problem := _not_json(manifest, "manifest"):
+    if problem := _not_json({**manifest}, "manifest"):
         raise ArtifactError(problem)
     if (folder / MANIFEST).exists():
         raise ArtifactError(f"{MANIFEST} is written by MatrixHub itself; give that file another name")
@@ -158,12 +158,10 @@ def _not_json(value: Any, place: str) -> str:
         case None | bool() | int() | str():
             return ""
         case float():
-            return (
-                "" if math.isfinite(value) else f"{place} is {value}; JSON has finite numbers only, use None"
-            )
+            return "" if math.isfinite(value) else f"{place} is {value}; JSON has no such number, use None"
         case list() | tuple():
             return next(filter(None, (_not_json(v, f"{place}[{i}]") for i, v in enumerate(value))), "")
-        case Mapping():
+        case dict():
             if bad := [key for key in value if not isinstance(key, str)]:
                 return f"{place} has the key {bad[0]!r}, which is not a string"
             return next(filter(None, (_not_json(v, f"{place}.{k}") for k, v in value.items())), "")
@@ -174,10 +172,7 @@ def _elsewhere(folder: Path) -> str:
     """Where the artifact that was meant may be."""
     if not folder.is_dir():
         previous = folder.with_name(f".{folder.name}.previous")
-        return (
-            f" Its replacement was interrupted: rename '{previous}' to it."
-            if previous.is_dir()
-            else (" There is no such folder.")
-        )
+        interrupted = f" Its replacement was interrupted: rename '{previous}' to it."
+        return interrupted if previous.is_dir() else " There is no such folder."
     inside = sorted(path.parent.relative_to(folder).as_posix() for path in folder.glob(f"*/{MANIFEST}"))
     return f" There is one in {', '.join(inside[:3])}." if inside else ""

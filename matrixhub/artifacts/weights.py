@@ -34,6 +34,8 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
         kept, aliases = _untie(tensors)
         metadata = {_ALIASES: json.dumps(aliases, sort_keys=True)} if aliases else None
         save_file(kept, path, metadata=metadata)
+        # The library makes a file for its owner only; a server may run as somebody else.
+        path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Reliability rows 8 and 9: an artifact is there as a whole or not at all, whatever happens to its writer."""
 
 import errno
+import fcntl
 import os
 import random
 import signal
@@ -99,6 +100,25 @@ def test_an_exchange_of_names_is_what_happens_here(tmp_path: Path) -> None:
         folder_module._exchange(first, tmp_path / "nothing")
 
 
+def test_everything_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: dict[str, bool] = {}
+    folder = tmp_path / "news"
+    fsync = os.fsync
+
+    def recording(handle: int) -> None:
+        synced[Path(f"/proc/self/fd/{handle}").readlink().name] = folder.exists()
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", recording)
+    save(folder, 1)
+    named = [name for name, visible in synced.items() if visible]
+    assert named == [tmp_path.name]
+    assert len(synced) == 7  # three files, three folders, the parent
+    assert {"manifest.json", "model.safetensors", "config.json", "encoders", "text"} < synced.keys()
+
+
 def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
     def write(staging: Path) -> None:
         (staging / "half.txt").write_text("half")
@@ -133,6 +153,18 @@ def test_stale_staging_is_removed_and_a_writer_at_work_is_not(tmp_path: Path) ->
     read_manifest(tmp_path / "news")
     assert version_of(tmp_path / "other") == 2
     assert other.exists()
+
+
+def test_saving_works_where_folders_cannot_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EBADF, "a network file system")
+
+    stale = tmp_path / f".matrixhub-staging-{'0' * 16}"
+    stale.mkdir()
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    save(tmp_path / "news", 1)
+    assert version_of(tmp_path / "news") == 1
+    assert entries(tmp_path) == [stale.name, "news"]
 
 
 def test_links_share_bytes_and_each_artifact_is_complete_alone(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from matrixhub.artifacts import manifest as manifest_module
 from matrixhub.artifacts.folder import link_or_copy, read_manifest, sha256_of, write_artifact
@@ -218,6 +219,7 @@ def test_a_known_digest_is_not_computed_again(
         (float("inf"), r"manifest\.x is inf"),
         ({1: "a"}, r"manifest\.x has the key 1"),
         (Path("p"), r"manifest\.x is a PosixPath"),
+        (OmegaConf.create({"home": "${oc.env:HOME}"}), r"manifest\.x is a DictConfig"),
     ],
 )
 def test_what_is_not_json_is_named(tmp_path: Path, value: Any, words: str) -> None:
