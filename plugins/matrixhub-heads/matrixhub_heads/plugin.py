@@ -34,7 +34,7 @@ class MLPConfig(LinearConfig):
 
 @dataclass
 class PairConfig(LinearConfig):
-    """Two inputs u and v of one width, compared: a network on u, v, |u - v| and u * v."""
+    """Two inputs u and v of one encoder, compared: a network on u, v, |u - v| and u * v."""
 
     hidden: list[int] = field(default_factory=list)
     """Width of each hidden layer; none is a linear layer."""
