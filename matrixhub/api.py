@@ -1,12 +1,13 @@
 """The Python face: the same things the command line does, as functions."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matrixhub.plugins import hub
 from matrixhub.registry import Component
-from matrixhub.run.launch import Run, execute
+from matrixhub.run.launch import Run, execute, follow, is_rank
 
 if TYPE_CHECKING:
     from matrixhub.plan import Plan
@@ -60,6 +61,8 @@ def run(
     Raises:
         ConfigError: with what to type instead. A cell that fails is a record with ``status: failed``.
     """
+    if is_rank() and os.environ["RANK"] != "0":
+        return follow()
     return execute(plan(overrides, multirun=multirun, config_dir=config_dir), quiet=quiet)
 
 

@@ -47,7 +47,7 @@ def resolve_checkpoint(checkpoint: str, *, sha256: str | None = None) -> Path | 
         found: Path | None = _in_package(checkpoint)
     else:
         path = Path(checkpoint).expanduser()
-        found = path if path.exists() else None
+        found = path if checkpoint and path.exists() else None
     if found is None and not _HUB_ID.fullmatch(checkpoint):
         raise CheckpointError(
             f"There is no file or folder '{checkpoint}', and it cannot be a hub id. {_choices()}"

@@ -1,5 +1,6 @@
 """``matrixhub run``: train, evaluate and save what the config names."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,8 @@ def main(argv: Sequence[str]) -> int:
     from matrixhub.report.table import print_run
 
     run = api.run(args.overrides, multirun=args.multirun, config_dir=args.config_dir)
+    if os.environ.get("RANK", "0") != "0":
+        return 0
     print_run(run)
     for record in run.failed:
         print(f"matrixhub: {record['name']} failed: {record['error']}", file=sys.stderr)

@@ -106,12 +106,12 @@ def refuse_unknown(config: DictConfig, typed: Iterable[str], loader: ConfigLoade
     Raises:
         ConfigError: with the nearest names.
     """
-    for override in map(str, typed):
+    for override in typed:
         group, _, option = override.lstrip("+").partition("=")
         known_group = group in _HOMES or loader.repository.group_exists(group)
         if option == "null" or override.startswith("~") or not known_group:
             continue
-        if not loader.repository.config_exists(f"{group}/{option}"):
+        if not loader.repository.config_exists("/".join((group, option))):
             options = loader.get_group_options(group, ObjectType.CONFIG)
             raise UnknownNameError(group, option, options, hub().fault_of(option) or _install_hint(group))
     _refuse_extra_keys(config, "")

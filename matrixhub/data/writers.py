@@ -1,7 +1,9 @@
 """Rows to csv, tsv, jsonl or parquet, as they come; under the final name only when complete."""
 
 import base64
+import contextlib
 import csv
+import io
 import json
 import math
 import os
@@ -59,7 +61,7 @@ def open_writer(
     if not isinstance(target, str | Path):
         if format is None:
             raise ConfigError("Rows written to a stream need a format: csv, tsv, jsonl or parquet.")
-        with _closing(_writer(target, format, schema)) as writer:
+        with _writing(target, format, schema) as writer:
             yield writer
         target.flush()
         return
@@ -69,7 +71,7 @@ def open_writer(
     hidden = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with hidden.open("wb") as file:
-            with _closing(_writer(file, kind, schema)) as writer:
+            with _writing(file, kind, schema) as writer:
                 yield writer
             file.flush()
             os.fsync(file.fileno())
@@ -79,12 +81,40 @@ def open_writer(
 
 
 @contextmanager
-def _closing(writer: Writer) -> Iterator[Writer]:
-    yield writer
-    writer.close()  # not after an error: there is nothing to complete
+def _writing(file: IO[bytes], kind: str, schema: pa.Schema | None) -> Iterator[Writer]:
+    sink = _Sink(file)
+    writer = _writer(sink, kind, schema)
+    try:
+        yield writer
+    except BaseException:
+        sink.file = None
+        with contextlib.suppress(DataError):
+            writer.close()
+        raise
+    writer.close()
 
 
-def _writer(file: IO[bytes], kind: str, schema: pa.Schema | None) -> Writer:
+class _Sink(io.RawIOBase):
+    """A file that can be let go of: pyarrow's writer completes what it began, even after an error."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file: IO[bytes] | None = file
+        self._size = 0
+
+    def write(self, data: Any, /) -> int:
+        if self.file:
+            self.file.write(data)
+        self._size += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._size
+
+    def writable(self) -> bool:
+        return True
+
+
+def _writer(file: _Sink, kind: str, schema: pa.Schema | None) -> Writer:
     match kind:
         case "csv":
             return _Delimited(file, ",", schema)
@@ -101,8 +131,10 @@ def _writer(file: IO[bytes], kind: str, schema: pa.Schema | None) -> Writer:
 class _Delimited:
     """Lists, structs and bytes as JSON; nothing as an empty cell."""
 
-    def __init__(self, file: IO[bytes], delimiter: str, schema: pa.Schema | None) -> None:
-        self._rows = csv.writer(_Encoded(file), delimiter=delimiter, lineterminator="\n")
+    def __init__(self, file: _Sink, delimiter: str, schema: pa.Schema | None) -> None:
+        self._rows = csv.writer(
+            _Encoded(file), delimiter=delimiter
+        )  # ends lines with \r\n, and so quotes both
         self._names: list[str] = []
         if schema is not None:
             self._start(schema.names)
@@ -124,30 +156,31 @@ class _Delimited:
 
 
 class _Encoded:
-    """Text into a binary file; a TextIOWrapper would close standard output when it is thrown away."""
+    """Lines of text into a binary file."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: _Sink) -> None:
         self._file = file
 
-    def write(self, text: str) -> None:
-        self._file.write(text.encode())
+    def write(self, line: str) -> None:
+        self._file.write(line.removesuffix("\r\n").encode() + b"\n")
 
 
 class _Jsonl:
     """NaN and infinity, which JSON lacks, as null; bytes in base 64."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: _Sink) -> None:
         self._file = file
 
     def write(self, rows: RowsOut) -> None:
-        self._file.writelines(_json(row).encode() + b"\n" for row in _dicts(rows))
+        for row in _dicts(rows):
+            self._file.write(_json(row).encode() + b"\n")
 
     def close(self) -> None:
         """Nothing is held."""
 
 
 class _Parquet:
-    def __init__(self, file: IO[bytes], schema: pa.Schema | None) -> None:
+    def __init__(self, file: _Sink, schema: pa.Schema | None) -> None:
         self._file, self._schema = file, schema
         self._parquet: Any = None
 

@@ -117,10 +117,10 @@ class Executor:
         world, rank = session.accelerator.num_processes, session.accelerator.process_index
         rows = np.arange(rank, table.num_rows, world)
         level = stage.spec["level"]
-        started, error, part = time.perf_counter(), None, None
+        started = time.perf_counter()
         with session.progress(f"encode {stage.label}", len(rows), "rows") as advance:
-            try:
-                part = encode_part(
+            part = session.together(
+                lambda: encode_part(
                     encoder,
                     values(table, stage.spec["column"], rows, words=level == "tokens"),
                     rows,
@@ -128,18 +128,13 @@ class Executor:
                     device=session.accelerator.device,
                     on_rows=advance,
                 )
-            except Exception as caught:
-                error = caught
-        parts, errors = [part], [error]
-        if world > 1:
-            parts, errors = gather_object([part]), gather_object([error])
-        if failed := next((e for e in errors if e is not None), None):
-            raise failed
-        if session.is_main:
-            session.store.put(
-                key, [p for p in parts if p is not None], num_rows=table.num_rows, pooled=level == "pooled"
             )
-        session.accelerator.wait_for_everyone()
+        parts = [part] if world == 1 else gather_object([part])
+        whole = [p for p in parts if p is not None]
+        session.together(
+            lambda: session.store.put(key, whole, num_rows=table.num_rows, pooled=level == "pooled"),
+            main_only=True,
+        )
         seconds = time.perf_counter() - started
         session.say(f"encoded {stage.label}: {table.num_rows:,} rows in {seconds:.1f} s")
         stored = session.store.get(key)

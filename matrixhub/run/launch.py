@@ -84,7 +84,11 @@ def execute(plan: Plan, *, quiet: bool = False) -> Run:
     (folder / PLAN).write_text(json.dumps(plan.to_dict(), indent=1, ensure_ascii=False))
     started = Run(folder, plan, [])
     hub().manager.hook.matrixhub_run_started(run=started)
-    if plan.launch["num_processes"] > 1:
+    if is_rank():
+        from matrixhub.run.worker import lead
+
+        lead(folder, quiet=quiet)
+    elif plan.launch["num_processes"] > 1:
         _start_ranks(folder, plan.launch)
     else:
         from matrixhub.run.worker import work
@@ -93,6 +97,20 @@ def execute(plan: Plan, *, quiet: bool = False) -> Run:
     run = Run(folder, plan, read_records(folder))
     hub().manager.hook.matrixhub_run_finished(run=run, records=run.records)
     return run
+
+
+def is_rank() -> bool:
+    """Whether ``torchrun`` or ``accelerate launch`` started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+def follow() -> Run:
+    """Do this rank's part of the run that rank 0 plans."""
+    from matrixhub.run import worker
+
+    folder = worker.follow()
+    plan = Plan.from_dict(json.loads((folder / PLAN).read_text()))
+    return Run(folder, plan, read_records(folder))
 
 
 def require_torch() -> None:

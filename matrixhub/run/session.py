@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import InitProcessGroupKwargs, gather_object
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -26,9 +26,12 @@ from torch import nn
 
 from matrixhub.artifacts.digests import state_digest
 from matrixhub.data.store import FeatureStore, default_cache_dir
+from matrixhub.errors import TrainingError
 from matrixhub.plan import Plan
 from matrixhub.plan.cell import digest
 from matrixhub.run.model import build
+
+T = TypeVar("T")
 
 ENCODERS_AT_HAND = 2
 """Encoders kept in memory; the next one takes the place of the one used longest ago."""
@@ -83,6 +86,32 @@ class Session:
         self._encoders.move_to_end(key)
         return self._encoders[key]
 
+    def together(self, work: Callable[[], T], *, main_only: bool = False) -> T | None:
+        """Do a part of the work without collectives; when it fails on one rank, it fails on all.
+
+        Otherwise a rank that goes on alone would wait for the others for ever.
+
+        Args:
+            work: what to do.
+            main_only: do it on the main process only; the others get None.
+
+        Raises:
+            Exception: its own error on the rank that failed, a ``TrainingError`` that tells it on the others.
+        """
+        result, error = None, None
+        try:
+            result = work() if self.is_main or not main_only else None
+        except Exception as caught:
+            error = caught
+        if self.accelerator.num_processes > 1:
+            told = gather_object([None if error is None else str(error)])
+            failed = [(rank, text) for rank, text in enumerate(told) if text is not None]
+            if failed and error is None:
+                error = TrainingError(f"Rank {failed[0][0]}: {failed[0][1]}")
+        if error is not None:
+            raise error
+        return result
+
     @contextlib.contextmanager
     def progress(self, label: str, total: int, unit: str) -> Iterator[Callable[..., None]]:
         """A line with rate, loss and time left on a terminal; silence elsewhere.
@@ -125,7 +154,8 @@ def open_session(plan: Plan, folder: Path, *, quiet: bool = False) -> Session:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     launch = plan.launch
     accelerator = Accelerator(
-        cpu=launch["cpu"],
+        # Ranks on a machine without an accelerator find each other only when told that they are on the CPU.
+        cpu=launch["cpu"] or not torch.accelerator.is_available(),
         mixed_precision=launch["mixed_precision"],
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=launch["timeout"]))],
     )

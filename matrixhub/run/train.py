@@ -1,5 +1,6 @@
 """One cell: trained, scored beside its baselines, saved, recorded."""
 
+import functools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,27 +78,45 @@ def train_cell(
     """
     targets = fit_targets(table, cell.product["outputs"], cell.product["inputs"], splits)
     trained = _train(cell, table=table, splits=splits, targets=targets, features=features, session=session)
-    found: dict[str, list[Baseline]] = {}
-    if cell.baseline and session.is_main:
+    record = _record(cell, trained, splits)
+    finish = functools.partial(
+        _finish, record, cell, trained, targets,
+        table=table, splits=splits, split_key=split_key, session=session, workshop=workshop,
+    )  # fmt: skip
+    session.together(finish, main_only=True)
+    return record
+
+
+def _finish(
+    record: dict[str, Any],
+    cell: Cell,
+    trained: Trained,
+    targets: Targets,
+    *,
+    table: pa.Table,
+    splits: Splits,
+    split_key: str,
+    session: Session,
+    workshop: Workshop,
+) -> None:
+    """What the main process does alone: baselines and the artifact, added to the record."""
+    if cell.baseline:
         for name in targets.specs:
-            found[name] = _baselines(
+            found = _baselines(
                 cell, name, table=table, splits=splits, split_key=split_key, targets=targets,
                 model=trained.model, session=session, workshop=workshop,
             )  # fmt: skip
-    record = _record(cell, trained, found, splits)
-    if session.is_main:
-        folder = session.folder / "artifacts" / f"{cell.name}-{cell.id[:6]}"
-        save_product(
-            folder,
-            cell=cell,
-            model=_whole(cell, trained.model, session),
-            targets=targets.specs,
-            facts={key: record[key] for key in ("metrics", "baselines", "num_rows")},
-            shared=workshop.encoders,
-        )
-        record["artifact"] = str(folder)
-    session.accelerator.wait_for_everyone()
-    return record
+            record["baselines"][name] = {baseline.name: baseline.metrics for baseline in found}
+    folder = session.folder / "artifacts" / f"{cell.name}-{cell.id[:6]}"
+    save_product(
+        folder,
+        cell=cell,
+        model=_whole(cell, trained.model, session),
+        targets=targets.specs,
+        facts={key: record[key] for key in ("metrics", "baselines", "num_rows")},
+        shared=workshop.encoders,
+    )
+    record["artifact"] = str(folder)
 
 
 def _train(
@@ -196,9 +215,7 @@ def _baselines(
     return workshop.baselines[key]
 
 
-def _record(
-    cell: Cell, trained: Trained, found: Mapping[str, list[Baseline]], splits: Splits
-) -> dict[str, Any]:
+def _record(cell: Cell, trained: Trained, splits: Splits) -> dict[str, Any]:
     heads = {name: trained.model.readout.head(name) for name in trained.scores.metrics}
     return {
         "cell": cell.id,
@@ -214,7 +231,7 @@ def _record(
         },
         "metrics": trained.scores.metrics,
         "losses": trained.scores.losses,
-        "baselines": {name: {b.name: b.metrics for b in bs} for name, bs in found.items()},
+        "baselines": {name: {} for name in heads},
         "num_rows": {
             "train": len(splits.train),
             "validation": len(splits.validation),

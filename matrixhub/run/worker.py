@@ -5,6 +5,10 @@ import os
 import sys
 from pathlib import Path
 
+import torch.distributed
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
 from matrixhub.plan import Plan
 from matrixhub.run.executor import Executor
 from matrixhub.run.session import open_session
@@ -19,6 +23,25 @@ def work(folder: Path, *, quiet: bool = False) -> None:
     Executor(session).run()
 
 
+def lead(folder: Path, *, quiet: bool = False) -> None:
+    """As rank 0 of ``torchrun`` or ``accelerate launch``: tell the others where the plan is, and work."""
+    _share(str(folder))
+    work(folder, quiet=quiet)
+
+
+def follow() -> Path:
+    """As any other rank: learn where the plan is, and work. It never reads the command line."""
+    folder = Path(_share(""))
+    work(folder, quiet=True)
+    return folder
+
+
+def _share(text: str) -> str:
+    PartialState(cpu=not torch.accelerator.is_available())
+    (shared,) = broadcast_object_list([text], from_process=0)
+    return str(shared)
+
+
 def main() -> None:
     """Entry of a rank: what ends it early is left in the run folder for the parent to tell."""
     folder = Path(sys.argv[1])
@@ -31,8 +54,6 @@ def main() -> None:
             (folder / ERROR).write_text(json.dumps(message))
         raise
     finally:
-        import torch.distributed
-
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
