@@ -1,0 +1,1 @@
+"""Real weights and real rows out of pip packages."""

@@ -1,0 +1,61 @@
+"""What this plugin offers; imports nothing heavy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matrixhub import Register, hookimpl
+
+matrixhub_api = 1
+
+
+@dataclass
+class RowsConfig:
+    """Rows of an installed package."""
+
+    limit: int | None = None
+    """Read so many rows only, chosen by a stable shuffle: a larger limit keeps them and adds more."""
+
+
+@dataclass
+class NewsConfig(RowsConfig):
+    """BBC News articles by topic."""
+
+
+@dataclass
+class ReviewsConfig(RowsConfig):
+    """Film reviews by sentiment."""
+
+    origin: str = "rotten_tomatoes"
+    """rotten_tomatoes (8,530 sentences), imdb (25,000 long reviews) or all."""
+
+
+@dataclass
+class TextileConfig(RowsConfig):
+    """Simulated textile images by defect."""
+
+
+@dataclass
+class DigitsConfig(RowsConfig):
+    """Handwritten digits."""
+
+
+@dataclass
+class EntitiesConfig(RowsConfig):
+    """Tweets whose words are tagged as names of ten kinds."""
+
+
+@hookimpl
+def matrixhub_components(register: Register) -> None:
+    """Five data sets."""
+    register("source", "news", "matrixhub_demo.sources:news", config=NewsConfig)
+    register("source", "reviews", "matrixhub_demo.sources:reviews", config=ReviewsConfig)
+    register("source", "textile", "matrixhub_demo.sources:textile", config=TextileConfig)
+    register("source", "digits", "matrixhub_demo.sources:digits", config=DigitsConfig)
+    register("source", "entities", "matrixhub_demo.sources:entities", config=EntitiesConfig)
+
+
+@hookimpl
+def matrixhub_config_dirs() -> Sequence[Path]:
+    """Presets of the two packaged encoders, and one product for each data set."""
+    return [Path(__file__).parent / "conf"]
