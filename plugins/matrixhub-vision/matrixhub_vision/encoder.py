@@ -14,7 +14,15 @@ import torch
 from timm.data import resolve_data_config
 from torch import Tensor, nn
 
-from matrixhub import MISSING, Batch, ConfigError, Features, resolve_checkpoint
+from matrixhub import (
+    MISSING,
+    Batch,
+    CheckpointError,
+    ConfigError,
+    Features,
+    checkpoint_errors,
+    resolve_checkpoint,
+)
 from matrixhub_vision.baseline import raw_pixels
 from matrixhub_vision.plugin import TimmConfig
 from matrixhub_vision.processor import ImageProcessor, decode
@@ -183,13 +191,7 @@ def _resolve(given: TimmConfig) -> Path | None:
 
 def _data_config(given: TimmConfig, path: Path | None) -> dict[str, Any]:
     """How images are prepared: the options, else the checkpoint folder's word, else timm's for this model."""
-    known = timm.get_pretrained_cfg(given.model).to_dict()
-    if path is not None and (path / DATA_CONFIG).is_file():
-        known = json.loads((path / DATA_CONFIG).read_text("utf-8"))
-    elif (
-        path is not None and (path / "config.json").is_file()
-    ):  # a model of timm's as its hub repository has it
-        known |= json.loads((path / "config.json").read_text("utf-8")).get("pretrained_cfg", {})
+    known = timm.get_pretrained_cfg(given.model).to_dict() | _folder_data_config(path)
     wanted = {
         "img_size": given.size,
         "crop_pct": given.crop_pct,
@@ -199,3 +201,15 @@ def _data_config(given: TimmConfig, path: Path | None) -> dict[str, Any]:
     }
     resolved = resolve_data_config(wanted, pretrained_cfg=known)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in resolved.items()}
+
+
+def _folder_data_config(path: Path | None) -> dict[str, Any]:
+    """What ``save_assets`` wrote, or a repository of timm's on the hub says; empty where there is nothing."""
+    for name, key in ((DATA_CONFIG, None), ("config.json", "pretrained_cfg")):
+        if path is not None and (path / name).is_file():
+            with checkpoint_errors(str(path)):
+                found = json.loads((path / name).read_text("utf-8"))
+                if not isinstance(found, dict):
+                    raise CheckpointError(f"'{path / name}' is not the data config of an image model.")
+            return found if key is None else found.get(key, {})
+    return {}
