@@ -54,7 +54,7 @@ def _encode_column(part: pa.Table, name: str, start: int, exact: bool) -> list[b
     def encode_row(row: int) -> bytes:
         try:
             return encode(values[row])
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise DataError(f"its file cannot be read: {error}.", row=start + row, column=name) from error
 
     with ThreadPoolExecutor(_THREADS) as threads:

@@ -44,6 +44,8 @@ def _find(pattern: str) -> Iterator[Path]:
             f"{pattern} is a folder, a table source reads files: write '{pattern.rstrip('/')}/*.csv' for its"
             f" csv files, or choose source 'images' for a folder of images."
         )
+    if path.exists() and not os.access(path, os.R_OK):
+        raise DataError(f"{pattern} may not be read by this user: change its permissions.")
     if path.exists():
         yield path
     elif matches := sorted(p for p in glob.glob(str(path), recursive=True) if Path(p).is_file()):  # noqa: PTH207 - it may be absolute
@@ -98,6 +100,6 @@ def file_state(path: str | Path) -> bytes:
     """Name, size and modification time: changes when a file does, costs no reading."""
     try:
         stat = Path(path).stat()
-    except OSError:
+    except (OSError, ValueError):  # a name too long, or with NUL in it
         return f"{path}\0missing\n".encode(errors="surrogateescape")
     return f"{path}\0{stat.st_size} {stat.st_mtime_ns}\n".encode(errors="surrogateescape")

@@ -75,7 +75,12 @@ class ImageFolderSource:
             fields.append(pa.field(SPLIT_COLUMN, pa.string()))
         for rows in chunked(self._images(), batch_size):
             columns = list(zip(*rows, strict=True))[: len(fields)]
-            yield pa.table([pa.array(column, pa.string()) for column in columns], schema=pa.schema(fields))
+            try:
+                yield pa.table(
+                    [pa.array(column, pa.string()) for column in columns], schema=pa.schema(fields)
+                )
+            except UnicodeEncodeError:
+                raise DataError(f"{self._root} holds a file name that is not UTF-8: rename it.") from None
 
     def _images(self) -> Iterator[tuple[str, str, str | None]]:
         """Path, class and split of every image."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
+_LONGEST_PATH = 1000
 _FORMATS = (*_DELIMITERS, "jsonl", "parquet")
 
 
@@ -166,8 +167,10 @@ def _absolute(table: "pa.Table", name: str, file: Path, first_row: int | None) -
     found = [os.path.normpath(folder / value) if value else None for value in column.to_pylist()]
     if first_row is not None:
         for row, path in enumerate(found, start=first_row):
-            if path is None or not Path(path).is_file():
-                message = missing_file(Path(path)) if path else f"{file} names no file here."
+            # Path.is_file raises on a name too long, such as a text taken for a path.
+            if path is None or not os.path.isfile(path):  # noqa: PTH113
+                short = path is not None and len(path) < _LONGEST_PATH
+                message = missing_file(Path(path)) if path and short else f"{file} names no file here."
                 raise DataError(message, row=row, column=name)
     field = pa.field(name, pa.string(), metadata=PATH_FIELD)
     return table.set_column(table.schema.get_field_index(name), field, pa.array(found, pa.string()))

@@ -15,7 +15,7 @@ from matrixhub.types import PATH_FIELD, SPLIT_COLUMN
 def touch(root: Path, *names: str) -> None:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(name.encode())
+        (root / name).write_bytes(os.fsencode(name))
 
 
 def test_classes_and_order(tmp_path: Path) -> None:
@@ -92,6 +92,12 @@ def test_bad_folders(tmp_path: Path) -> None:
 def test_a_class_without_images(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.png", "b/notes.txt")
     with pytest.raises(DataError, match=r"/b has no images \(\.png"):
+        ImageFolderSource(path=str(tmp_path)).read()
+
+
+def test_a_file_name_that_is_not_text(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", os.fsdecode(b"a/caf\xe9.png"))
+    with pytest.raises(DataError, match="a file name that is not UTF-8"):
         ImageFolderSource(path=str(tmp_path)).read()
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from matrixhub.data.digests import row_digests
 from matrixhub.data.tables import TableSource
 from matrixhub.errors import ConfigError, DataError
 
@@ -156,6 +157,19 @@ def test_missing_image_far_down_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"image": "1.png"}\n' * 5000 + '{"image": "2.png"}\n')
     with pytest.raises(DataError, match=r"row 5001, column 'image'"):
         TableSource(path=str(tmp_path / "a.jsonl"), paths=["image"]).read()
+
+
+@pytest.mark.parametrize("text", ["a long text taken for a path " * 1000, "a\0b"])
+def test_text_that_is_no_path(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.csv").write_text(f"image\n{text}\n")
+    source = TableSource(path=str(tmp_path / "a.csv"), paths=["image"])
+    assert source.fingerprint()
+    with pytest.raises(DataError, match=r"row 1, column 'image': .* no file") as caught:
+        source.read()
+    assert len(str(caught.value)) < 500
+    (table,) = source.batches(1)
+    with pytest.raises(DataError, match=r"row 1, column 'image': its file cannot be read"):
+        row_digests(table, ["image"])
 
 
 def test_bad_paths_columns(tmp_path: Path) -> None:
