@@ -7,6 +7,7 @@ taken name in silence, so the loop over entry points is ours.
 import dataclasses
 import functools
 import importlib
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ import pluggy
 from matrixhub import hookspecs
 from matrixhub.errors import MatrixHubError, PluginError
 from matrixhub.registry import Component, Registry, as_names
+
+log = logging.getLogger("matrixhub")
 
 GROUP = "matrixhub.plugins"
 CORE = "core"
@@ -164,10 +167,19 @@ class Hub:
         others = [p for n, p in self.manager.list_name_plugin() if n != namespace and p is not None]
         return _Subset(self.manager, others)
 
+    def call(self, hook: str, **arguments: Any) -> list[Any]:
+        """Call a hook of every plugin, each alone; one that raises is named in a warning and skipped."""
+        results: list[Any] = []
+        for namespace, _ in self.manager.list_name_plugin():
+            try:
+                results += getattr(self.hook_of(namespace), hook)(**arguments)
+            except Exception as error:  # a third party's fault costs no other plugin anything
+                log.warning("%s of the plugin '%s' failed: %s: %s", hook, namespace, type(error).__name__, error)
+        return results
+
     def objections(self, cell: Mapping[str, Any]) -> list[str]:
         """What plugins have against a cell."""
-        found: Sequence[Sequence[str]] = self.manager.hook.matrixhub_check(cell=cell)
-        return [text for texts in found for text in texts]
+        return [text for texts in self.call("matrixhub_check", cell=cell) for text in texts]
 
 
 @dataclass(frozen=True, slots=True)

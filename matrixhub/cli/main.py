@@ -96,7 +96,7 @@ def plugin_commands() -> dict[str, "PluginCommand"]:
     from matrixhub.plugins import hub
 
     group = CommandGroup()
-    hub().manager.hook.matrixhub_cli(group=group)
+    hub().call("matrixhub_cli", group=group)
     return group.commands
 
 

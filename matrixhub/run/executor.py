@@ -145,9 +145,8 @@ class Executor:
     def _train(self, stage: Stage) -> dict[str, Any]:
         table, splits, *features = self._needed(stage)
         cell = self.session.plan.cells[stage.spec["cell"]]
-        hooks = hub().manager.hook
         if self.session.is_main:
-            hooks.matrixhub_cell_started(cell=cell.to_dict())
+            hub().call("matrixhub_cell_started", cell=cell.to_dict())
         names = list(cell.product["inputs"])
         record = train_cell(
             cell,
@@ -160,7 +159,7 @@ class Executor:
         )
         self._keep(record)
         if self.session.is_main:
-            hooks.matrixhub_cell_finished(cell=cell.to_dict(), record=record)
+            hub().call("matrixhub_cell_finished", cell=cell.to_dict(), record=record)
         return record
 
     def _needed(self, stage: Stage) -> list[Any]:

@@ -83,7 +83,7 @@ def execute(plan: Plan, *, quiet: bool = False) -> Run:
     folder = new_run_folder(plan.output_dir)
     (folder / PLAN).write_text(json.dumps(plan.to_dict(), indent=1, ensure_ascii=False))
     started = Run(folder, plan, [])
-    hub().manager.hook.matrixhub_run_started(run=started)
+    hub().call("matrixhub_run_started", run=started)
     if is_rank():
         from matrixhub.run.worker import lead
 
@@ -95,7 +95,7 @@ def execute(plan: Plan, *, quiet: bool = False) -> Run:
 
         work(folder, quiet=quiet)
     run = Run(folder, plan, read_records(folder))
-    hub().manager.hook.matrixhub_run_finished(run=run, records=run.records)
+    hub().call("matrixhub_run_finished", run=run, records=run.records)
     return run
 
 

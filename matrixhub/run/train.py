@@ -16,6 +16,7 @@ from matrixhub.data.columns import values
 from matrixhub.data.splits import Splits
 from matrixhub.data.store import StoredFeatures
 from matrixhub.plan import Cell
+from matrixhub.plan.cell import digest
 from matrixhub.run.baselines import Baseline, baselines
 from matrixhub.run.evaluate import Scores, evaluate
 from matrixhub.run.feed import FeatureFeed, Feed, RowFeed
@@ -44,11 +45,11 @@ class Workshop:
     """What the cells of one run hand on to each other.
 
     Attributes:
-        baselines: by split, output and encoder, so that cells on the same rows compute them once.
+        baselines: by hash of split, output and encoder, so that cells on the same rows compute them once.
         encoders: folders of frozen encoders already written, for later artifacts to link to.
     """
 
-    baselines: dict[tuple[str, ...], list[Baseline]]
+    baselines: dict[str, list[Baseline]]
     encoders: dict[str, Path]
 
 
@@ -195,7 +196,7 @@ def _baselines(
 ) -> list[Baseline]:
     first = next(iter(cell.product["inputs"].values()))
     options = cell.encoder[first["modality"]]
-    key = (split_key, output, options["name"])
+    key = digest([split_key, cell.product["outputs"][output], options["name"]])
     if key not in workshop.baselines:
         session.say(
             f"[dim]baselines of {cell.product['name']}[/dim]"
