@@ -174,7 +174,9 @@ class Hub:
             try:
                 results += getattr(self.hook_of(namespace), hook)(**arguments)
             except Exception as error:  # a third party's fault costs no other plugin anything
-                log.warning("%s of the plugin '%s' failed: %s: %s", hook, namespace, type(error).__name__, error)
+                log.warning(
+                    "%s of the plugin '%s' failed: %s: %s", hook, namespace, type(error).__name__, error
+                )
         return results
 
     def objections(self, cell: Mapping[str, Any]) -> list[str]:

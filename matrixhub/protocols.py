@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from matrixhub.types import Batch, Features, Modality, Prediction, Target
+from matrixhub.types import Batch, Features, Modality, Prediction
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -33,9 +33,8 @@ def main(argv: Sequence[str]) -> int:
         prog="matrixhub doctor", description="Versions, devices, plugins and their faults, what to do."
     )
     parser.parse_args(argv)
-    print(
-        f"matrixhub {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    )
+    machine = f"{platform.system()} {platform.machine()}"
+    print(f"matrixhub {__version__}, Python {platform.python_version()}, {machine}")
     versions = {name: _version(name) for name in PACKAGES}
     print(
         "packages   "

@@ -13,8 +13,8 @@ def main(argv: Sequence[str]) -> int:
     """Read rows in batches, write them with the answers beside them."""
     parser = Parser(
         prog="matrixhub predict",
-        description="Answer the rows of a csv, tsv, jsonl or parquet file. The answers are columns of their own: "
-        "predicted_OUTPUT, its score, and whether the row was cut to fit.",
+        description="Answer the rows of a csv, tsv, jsonl or parquet file. The answers are columns of their"
+        " own: predicted_OUTPUT, its score, and whether the row was cut to fit.",
     )
     add_file_args(parser)
     parser.add_argument(

@@ -130,7 +130,7 @@ def _refuse_extra_keys(node: DictConfig, prefix: str) -> None:
     kind = OmegaConf.get_type(node)
     fields = {f.name for f in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else None
     for key in node:
-        path = f"{prefix}{key}"
+        path = f"{prefix}{key!s}"
         if fields is not None and key not in fields:
             near = difflib.get_close_matches(str(key), fields, n=1)
             hint = (

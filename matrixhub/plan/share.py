@@ -66,12 +66,13 @@ def _stages(cell: Cell) -> list[Stage]:
 
 def _encodes(cell: Cell, load: Stage) -> list[Stage]:
     found = []
-    for name, one in cell.product["inputs"].items():
+    for one in cell.product["inputs"].values():
         modality = one["modality"]
         encoder = cell.encoder[modality]
         spec = {"column": one["column"], "encoder": encoder, "level": cell.level}
-        label = f"{cell.choices.get(f'encoder/{modality}', encoder['name'])} over {cell.source['name']}.{one['column']}"
-        found.append(_stage(cell, "encode", label if name else modality, spec, load))
+        chosen = cell.choices.get(f"encoder/{modality}", encoder["name"])
+        label = f"{chosen} over {cell.source['name']}.{one['column']}"
+        found.append(_stage(cell, "encode", label, spec, load))
     return found
 
 

@@ -289,7 +289,8 @@ def _require_components(manifest: Mapping[str, Any]) -> None:
             home = manifest["components"].get(name, name.partition(".")[0])
             version = manifest["distributions"].get(home, "")
             raise PluginError(
-                f"This artifact needs the {kind} '{name}' of {home} {version}: pip install '{home}'. ({error})"
+                f"This artifact needs the {kind} '{name}' of {home} {version}: "
+                f"pip install '{home}'. ({error})"
             ) from error
 
 
@@ -302,7 +303,7 @@ def _load_encoder(folder: Path, options: Mapping[str, Any]) -> Any:
 
 
 def answer_columns(answer: Answer, outputs: Sequence[str]) -> dict[str, Any]:
-    """An answer as columns: ``OUTPUT``, ``OUTPUT_score`` where there is one, ``OUTPUT_truncated`` where cut."""
+    """An answer as columns: ``predicted_OUTPUT``, ``predicted_OUTPUT_score`` where known, ``truncated``."""
     by_output = answer if isinstance(answer, dict) else {outputs[0]: answer}
     row: dict[str, Any] = {}
     for name, prediction in by_output.items():

@@ -195,14 +195,15 @@ def _baselines(
     workshop: Workshop,
 ) -> list[Baseline]:
     first = next(iter(cell.product["inputs"].values()))
-    options = cell.encoder[first["modality"]]
+    modality = first["modality"]
+    options = cell.encoder[modality]
     key = digest([split_key, cell.product["outputs"][output], options["name"]])
     if key not in workshop.baselines:
         session.say(
             f"[dim]baselines of {cell.product['name']}[/dim]"
         ) if session.console.is_terminal else None
         words = cell.level == "tokens"
-        encoder = model.encoders[first["modality"]] if model.encoders else session.encoder(options).module
+        encoder: Any = model.encoders[modality] if model.encoders else session.encoder(options).module
         encoded = targets.encoded[output]
         workshop.baselines[key] = baselines(
             model.readout.head(output),
