@@ -64,7 +64,7 @@ class ImageEncoder(nn.Module):
         self.processor, self.pooling, self.budget = processor, pooling, budget
         self.dim: int = model.head_hidden_size if pooling == "default" else model.num_features
         self._num_prefix: int = getattr(model, "num_prefix_tokens", 0)
-        mean_C, std_C = (torch.tensor(processor.data_config[name]) * 255 for name in ("mean", "std"))
+        mean_C, std_C = (torch.tensor(processor.data_config[name]) for name in ("mean", "std"))
         self._mean_C11 = nn.Buffer(mean_C[:, None, None], persistent=False)
         self._std_C11 = nn.Buffer(std_C[:, None, None], persistent=False)
 
@@ -89,11 +89,16 @@ class ImageEncoder(nn.Module):
         )
 
     def _normalize(self, pixels_BCHW: Tensor) -> Tensor:
-        normal_BCHW = (pixels_BCHW.to(torch.float32) - self._mean_C11) / self._std_C11
+        # Step by step as timm's transform does it, to the last bit.
+        normal_BCHW = (pixels_BCHW / 255).sub_(self._mean_C11).div_(self._std_C11)
         weight = next(self.model.parameters())
         return normal_BCHW.to(weight.dtype).contiguous(memory_format=self._format)
 
     def _tokens(self, maps: Tensor) -> Tensor:
+        if not isinstance(maps, Tensor):
+            raise ConfigError(
+                f"{type(self.model).__name__} of timm has no one grid of tokens: choose another model."
+            )
         if maps.ndim == 3:
             return maps
         channels_first = getattr(self.model, "output_fmt", "NCHW") == "NCHW"

@@ -78,27 +78,33 @@ class ImageProcessor:
     def _prepare(self, row: int, value: Any) -> Pixels:
         try:
             image = decode(value, max_pixels=self.max_pixels)
+            self._check_shape(*image.size)
             if self._transform is not None:
                 return np.ascontiguousarray(np.asarray(self._transform(image)).transpose(1, 2, 0))
             return np.asarray(self._center(image))
         except UnreadableImageError as error:
             raise DataError(f"{_name(value)} {error}", row=row) from error
 
+    def _check_shape(self, width: int, height: int) -> None:
+        """Refuse what would grow beyond all measure when its shorter side is resized."""
+        short, long = sorted((width, height))
+        if self._short**2 * long / short > self.max_pixels and self.data_config["crop_mode"] == "center":
+            raise UnreadableImageError(f"is {width} x {height} pixels, too narrow to be resized")
+
     def _center(self, image: Image.Image) -> Image.Image:
         """Shorter side to ``self._short``, then the square in the middle; rounded as torchvision does."""
         width, height = image.size
         short = min(width, height)
         resized = [self._short if side == short else int(self._short * side / short) for side in image.size]
-        if math.prod(resized) > self.max_pixels:
-            raise UnreadableImageError(f"is {width} x {height} pixels, too narrow to be resized")
+        # The square that is kept, in pixels of the resized image, and of the image itself.
         left, top = (round((side - self._size) / 2.0) for side in resized)
         crop = (left, top, left + self._size, top + self._size)
-        # Resizing only what the crop keeps gives the same pixels if its corners are exact in Pillow's
-        # single precision; otherwise some would be off by one.
-        scale_x, scale_y = width / resized[0], height / resized[1]
-        box = (crop[0] * scale_x, crop[1] * scale_y, crop[2] * scale_x, crop[3] * scale_y)
-        if all(float(np.float32(corner)) == corner for corner in box):
-            return image.resize((self._size, self._size), self._interpolation, box=box)
+        corners = [side * short / self._short for side in crop]
+        # Resizing nothing but that square takes a third less time. It gives the same pixels if the
+        # corners are exact in Pillow's single precision, and if Pillow, which resizes one side after the
+        # other and rounds between, takes the sides in the same order: of a square image it does.
+        if width == height and all(float(np.float32(corner)) == corner for corner in corners):
+            return image.resize((self._size, self._size), self._interpolation, box=tuple(corners))
         return image.resize((resized[0], resized[1]), self._interpolation).crop(crop)
 
 
