@@ -81,6 +81,6 @@ def unknown_name(what: str, name: str, allowed: Iterable[str], hint: str = "") -
     text = f"Unknown {what} '{name}'."
     if near:
         text += f" Did you mean {' or '.join(repr(n) for n in near)}?"
-    if names and len(names) <= 12:
+    if names and len(names) <= (12 if near else 30):
         text += f" Allowed: {', '.join(names)}."
     return f"{text} {hint}".rstrip()

@@ -16,13 +16,13 @@ from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
-from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
-from matrixhub.config.messages import explain, refuse_unknown
+from matrixhub.config.messages import COMPOSE_FAULTS, FAULTS, explain
 from matrixhub.config.search import search_path
+from matrixhub.config.strict import refuse_unknown
+from matrixhub.errors import ConfigError
 
 CONFIG_NAME = "config"
 
@@ -55,6 +55,9 @@ class Composer:
     def __init__(self, config_dirs: Sequence[Path] = ()) -> None:
         if not isinstance(version.getbase(), str | None):
             version.setbase("1.3")
+        for folder in config_dirs:
+            if not folder.is_dir():
+                raise ConfigError(f"--config-dir {folder}: there is no such folder.")
         self.loader = ConfigLoaderImpl(search_path(list(config_dirs)))
 
     def compose(self, overrides: Sequence[str]) -> Job:
@@ -63,7 +66,7 @@ class Composer:
         Raises:
             ConfigError: unknown or missing keys and names, wrong types, bad syntax.
         """
-        with self._explained(overrides):
+        with self._explained(overrides, COMPOSE_FAULTS):
             return self._job(self._load(overrides, RunMode.RUN), overrides)
 
     def sweep(self, overrides: Sequence[str], execute: Execute, *, multirun: bool = False) -> None:
@@ -80,7 +83,7 @@ class Composer:
         Raises:
             ConfigError: as ``compose``.
         """
-        with self._explained(overrides):
+        with self._explained(overrides, COMPOSE_FAULTS):
             master = self._load(overrides, RunMode.MULTIRUN, validate_sweep_overrides=multirun)
         if not multirun and master.hydra.mode != RunMode.MULTIRUN:
             execute([self.compose(overrides)])
@@ -123,10 +126,12 @@ class Composer:
         return Job(config={str(k): v for k, v in plain.items()}, choices=chosen, overrides=tuple(overrides))
 
     @contextlib.contextmanager
-    def _explained(self, overrides: Sequence[str]) -> Iterator[None]:
+    def _explained(
+        self, overrides: Sequence[str], faults: tuple[type[Exception], ...] = FAULTS
+    ) -> Iterator[None]:
         try:
             yield
-        except (HydraException, OmegaConfBaseException) as error:
+        except faults as error:
             raise explain(error, overrides, self.loader) from error
 
 
@@ -139,9 +144,11 @@ class _PlanLauncher:
     execute: Execute
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        if not job_overrides:
+            raise ConfigError("The sweep is empty: a range() or glob() in it matches nothing.")
         jobs = []
         for overrides in job_overrides:
-            with self.composer._explained(overrides):
+            with self.composer._explained(overrides, COMPOSE_FAULTS):
                 config = self.composer.loader.load_sweep_config(self.master, list(overrides))
                 jobs.append(self.composer._job(config, overrides))
         values = self.execute(jobs)

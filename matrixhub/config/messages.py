@@ -2,41 +2,45 @@
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
+import yaml  # type: ignore[import-untyped]
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.object_type import ObjectType
-from hydra.errors import MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
-from matrixhub.errors import ConfigError, MatrixHubError, UnknownNameError, unknown_name
-from matrixhub.plugins import hub
+from matrixhub.config import schema
+from matrixhub.config.groups import all_groups, misused_group, unknown_option
+from matrixhub.errors import ConfigError, MatrixHubError, UnknownNameError
+
+NUM_SHOWN = 20
+FAULTS: tuple[type[Exception], ...] = (HydraException, OmegaConfBaseException, yaml.YAMLError)
+COMPOSE_FAULTS = (*FAULTS, ValueError)
+"""Some faults of an override have no class of Hydra's own; only while composing is a ValueError its own."""
 
 
 def explain(error: Exception, overrides: Sequence[str], loader: ConfigLoaderImpl) -> MatrixHubError:
-    """The ConfigError to raise in place of a Hydra or OmegaConf exception."""
-    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        return _no_option(error.missing_cfg_file, error.options or ())
+    """The ConfigError to raise in place of what Hydra, OmegaConf or the YAML parser raised."""
     if isinstance(error, OverrideParseException):
         return _unparsed(error)
+    if isinstance(error, yaml.YAMLError | UnicodeDecodeError):
+        return _unreadable(error)
+    if found := misused_group(overrides, loader):
+        return found
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return unknown_option(group, name, error.options or ())
+    # Hydra names the YAML file it was reading, and leaves OmegaConf's error behind as the context.
+    file = re.match(r"In '(.+)': \w+ raised while composing", str(error))
+    place = f"{file[1]}.yaml: " if file else ""
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
     if isinstance(cause, ValidationError):
-        return ConfigError(f"{_key_of(cause, overrides)}: {str(cause).splitlines()[0]}.")
+        return ConfigError(f"{place}{_bad_value(cause, overrides)}")
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
-        return _no_key(cause, loader)
-    first, *rest = str(error).splitlines()
-    if first.startswith("You must specify"):
-        group = first.split("'")[1]
-        return ConfigError(
-            f"Choose a {group}: {group}=NAME. Allowed: {', '.join(r.strip() for r in rest[1:])}."
-        )
-    if first.startswith("Ambiguous value"):
-        typed = first.split("'")[1]
-        return ConfigError(
-            f"'{typed}' names several values: add -m to sweep over them, or write [a,b] for a list."
-        )
-    return ConfigError(" ".join([first, *(r.strip() for r in rest)]))
+        return ConfigError(f"{place}{_no_key(cause, overrides, loader)}")
+    return ConfigError(_reworded(str(error)))
 
 
 def _unparsed(error: OverrideParseException) -> ConfigError:
@@ -45,98 +49,91 @@ def _unparsed(error: OverrideParseException) -> ConfigError:
         return ConfigError(
             f"'{override}' is not an override: write KEY=VALUE, such as product=news or trainer.lr=3e-4."
         )
-    reason = error.message.splitlines()[0]
-    return ConfigError(
-        f"'{override}' cannot be read ({reason}): quote values that hold , = [ ] {{ }} or spaces."
-    )
+    return ConfigError(f"'{override}' cannot be read: quote values that hold , = [ ] {{ }} ( ) or spaces.")
 
 
-def _no_option(path: str, options: Iterable[str]) -> MatrixHubError:
-    group, _, name = path.rpartition("/")
-    return UnknownNameError(group, name, options, hub().fault_of(name))
+def _unreadable(error: yaml.YAMLError | UnicodeDecodeError) -> ConfigError:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return ConfigError(f"{mark.name}, line {mark.line + 1}: not YAML ({error.problem}).")
+    return ConfigError(f"A config file cannot be read: {error}.")
 
 
-def _no_key(cause: OmegaConfBaseException, loader: ConfigLoaderImpl) -> ConfigError:
-    key = str(cause.full_key)
-    if "/" in key or key in _groups(loader):
-        hint = f"To choose an option of a group, type {key}=NAME where the group is one of these."
-        return UnknownNameError("config group", key, _groups(loader), hint if "/" in key else "")
-    parent = cause.parent_node
-    siblings = [str(k) for k in parent] if isinstance(parent, DictConfig) else []
-    prefix, _, last = key.rpartition(".")
-    allowed = {f"{prefix}.{name}" if prefix else name for name in siblings} - {"hydra"}
-    if not prefix:
-        allowed |= _groups(loader)
-    text = unknown_name("key", key, allowed)
-    if "Did you mean" not in text and prefix in ("product.inputs", "product.outputs"):
-        text += f" To add one: +{prefix}.{last}.FIELD=VALUE."
-    return ConfigError(text)
+_PLAIN = (
+    (r"could not be converted to Float", "not a number"),
+    (r"could not be converted to Integer", "not a whole number"),
+    (r"is not a valid bool", "not true or false"),
+    (r"is not Optional", "null is not allowed"),
+    (r"is not a ListConfig", "not a list: write [a,b]"),
+    (r"Cannot convert '(?:list|dict)' to string", "takes a single value"),
+)
+"""What OmegaConf says, and what it means."""
 
 
-def _groups(loader: ConfigLoaderImpl) -> set[str]:
-    """Every group of options, nested ones too."""
-    found: set[str] = set()
-
-    def walk(parent: str) -> None:
-        for name in loader.get_group_options(parent, ObjectType.GROUP):
-            group = f"{parent}/{name}" if parent else name
-            if group == "hydra":
-                continue
-            found.add(group)
-            walk(group)
-
-    walk("")
-    return found
-
-
-def _key_of(cause: OmegaConfBaseException, overrides: Sequence[str]) -> str:
+def _bad_value(cause: ValidationError, overrides: Sequence[str]) -> str:
+    text = str(cause).splitlines()[0]
+    plain = next((said for pattern, said in _PLAIN if re.search(pattern, text)), text.rstrip("."))
+    if wanted := re.search(r"is not a subclass of (\w+Config)", text):
+        fields = dataclasses.fields(getattr(schema, wanted[1])) if hasattr(schema, wanted[1]) else ()
+        keys = ", ".join(f"{f.name}: ..." for f in fields) or "KEY: VALUE"
+        plain = f"takes a mapping, {{{keys}}}"
     key = str(cause.full_key or "")
-    typed = [o for o in overrides if o.lstrip("+~").partition("=")[0].endswith(key)]
-    return typed[0] if len(typed) == 1 else key
+    typed = [o for o in overrides if o.lstrip("+~").partition("=")[0] == key]
+    added = [m for o in overrides if (m := re.match(r"\++(product\.(?:in|out)puts)\.(\w+)", o))]
+    if wanted and added:
+        return f"{added[0].string}: to add one, type {_addition(*added[0].groups())}."
+    if len(typed) == 1:
+        return f"{typed[0]}: {plain}."
+    given = re.match(r"Value '(.*?)'", text)
+    return ": ".join(filter(None, [key, f"'{given[1]}' is {plain}." if given else f"{plain}."]))
 
 
-def refuse_unknown(config: DictConfig, typed: Iterable[str], loader: ConfigLoaderImpl) -> None:
-    """Refuse what Hydra lets through: ``+key`` into a typed node, an unknown option of an optional group.
-
-    Args:
-        config: composed.
-        typed: the overrides that were asked for.
-        loader: knows the options.
-
-    Raises:
-        ConfigError: with the nearest names.
-    """
-    for override in typed:
-        group, _, option = override.lstrip("+").partition("=")
-        known_group = group in _HOMES or loader.repository.group_exists(group)
-        if option == "null" or override.startswith("~") or not known_group:
-            continue
-        if not loader.repository.config_exists("/".join((group, option))):
-            options = loader.get_group_options(group, ObjectType.CONFIG)
-            raise UnknownNameError(group, option, options, hub().fault_of(option) or _install_hint(group))
-    _refuse_extra_keys(config, "")
+def _no_key(cause: OmegaConfBaseException, overrides: Sequence[str], loader: ConfigLoaderImpl) -> str:
+    key = str(cause.full_key)
+    groups = all_groups(loader)
+    if "/" in key:
+        near = difflib.get_close_matches(key, groups, n=1)
+        return str(UnknownNameError("config group", key, near or groups))
+    if any(override.startswith(f"~{key}") for override in overrides):
+        return f"'~{key}': a value cannot be left out, only set: {key}=VALUE."
+    parent = cause.parent_node
+    siblings = {str(k) for k in parent} - {"hydra"} if isinstance(parent, DictConfig) else set()
+    text = unknown_key(key, siblings)
+    prefix, _, last = key.rpartition(".")
+    return f"{text} To add one: {_addition(prefix, last)}." if prefix in _ENTRIES else text
 
 
-_HOMES = {"encoder/text": "matrixhub-text", "encoder/image": "matrixhub-vision", "head": "matrixhub-heads"}
-"""Groups whose options all come with plugins, and the first-party plugin of each."""
+_ENTRIES = {
+    "product.inputs": "column: COLUMN, modality: text",
+    "product.outputs": "task: classification, target: COLUMN",
+}
+"""Mappings that grow: OmegaConf takes a new entry of theirs whole or not at all."""
 
 
-def _install_hint(group: str) -> str:
-    home = _HOMES.get(group)
-    return f"Options come with plugins: pip install {home}." if home else ""
+def _addition(prefix: str, name: str) -> str:
+    return f"'+{prefix}={{{name}: {{{_ENTRIES[prefix]}}}}}'"
 
 
-def _refuse_extra_keys(node: DictConfig, prefix: str) -> None:
-    kind = OmegaConf.get_type(node)
-    fields = {f.name for f in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else None
-    for key in node:
-        path = f"{prefix}{key!s}"
-        if fields is not None and key not in fields:
-            near = difflib.get_close_matches(str(key), fields, n=1)
-            hint = (
-                f" Did you mean '{prefix}{near[0]}'?" if near else f" Allowed: {', '.join(sorted(fields))}."
-            )
-            raise ConfigError(f"Unknown key '{path}'.{hint}")
-        child = node._get_node(key)
-        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
-            _refuse_extra_keys(child, f"{path}.")
+def unknown_key(key: str, siblings: Iterable[str]) -> str:
+    """A sentence on a key that is not there, with the nearest one beside it, or all when none is near."""
+    prefix, dot, last = key.rpartition(".")
+    names = sorted(siblings)
+    if near := difflib.get_close_matches(last, names, n=1):
+        return f"Unknown key '{key}'. Did you mean '{prefix}{dot}{near[0]}'?"
+    shown = [*names[:NUM_SHOWN], *(["..."] if len(names) > NUM_SHOWN else [])]
+    return f"Unknown key '{key}'. Allowed{' in ' + prefix if prefix else ''}: {', '.join(shown)}."
+
+
+def _reworded(text: str) -> str:
+    first, *rest = [line.strip() for line in text.splitlines()] or [""]
+    named = re.search(r"'(.*?)'", first)
+    if first.startswith("You must specify") and named:
+        return f"Choose a {named[1]}: {named[1]}=NAME. Allowed: {', '.join(rest[1:])}."
+    if first.startswith("Ambiguous value") and named:
+        return f"'{named[1]}' names several values: add -m to sweep over them, or write [a,b] for a list."
+    if first.startswith("Could not delete"):
+        return f"'~{named[1] if named else ''}' leaves out what is not there."
+    if chosen := re.match(r"Multiple values for ([\w/]+)\.", first):
+        return f"{chosen[1]} is chosen already: type {chosen[1]}=NAME without '+'."
+    # What else Hydra advises (to append, to add a plus) leads nowhere here.
+    return re.split(r"\.? To append |\.? Did you mean to ", " ".join([first, *rest]))[0].rstrip(".") + "."

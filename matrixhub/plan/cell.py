@@ -107,13 +107,13 @@ def resolve(job: Job, hub: Hub) -> Cell:
         if len(product["inputs"]) > 1
         else None,
         "head": _component(hub, "head", config["head"], "head"),
-        "trainer": config["trainer"],
+        "trainer": _trainer(config["trainer"]),
         "baseline": config["baseline"],
     }
     distributions = _distributions(parts, hub)
     return Cell(
         id=digest({**parts, "distributions": distributions}),
-        name="-".join(_label(job, product["name"], encoders)),
+        name=_label(job, product["name"], encoders),
         choices={
             k: v for k, v in job.choices.items() if k == "head" or k.removeprefix("encoder/") in encoders
         },
@@ -123,8 +123,15 @@ def resolve(job: Job, hub: Hub) -> Cell:
     )
 
 
-def _label(job: Job, product: str, encoders: Mapping[str, Options]) -> list[str]:
-    return [product, *(job.choices.get(f"encoder/{m}", "") for m in encoders), job.choices.get("head", "")]
+def _trainer(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what a frozen encoder leaves unused, so that sweeping over it makes no new cell."""
+    return {**options, "encoder_lr": options["encoder_lr"] if options["train_encoder"] else None}
+
+
+def _label(job: Job, product: str, encoders: Mapping[str, Options]) -> str:
+    """The cell's name, which is the name of a folder too."""
+    chosen = [*(job.choices.get(f"encoder/{m}", "") for m in encoders), job.choices.get("head", "")]
+    return "-".join([product, *(option.replace("/", ".") for option in chosen if option)])
 
 
 def _encoder(config: Mapping[str, Any], modality: str, hub: Hub) -> Options:

@@ -1,5 +1,6 @@
 """What can be known to be impossible before any work, as sentences."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ def objections(cell: Cell, hub: Hub) -> list[str]:
     return [
         *_components(cell, hub),
         *_product(cell),
-        *_trainer(cell.trainer),
+        *_trainer(cell.trainer, list(cell.product["outputs"])),
         *hub.objections(cell.to_dict()),
     ]
 
@@ -28,6 +29,8 @@ def _components(cell: Cell, hub: Hub) -> Iterator[str]:
             yield f"Encoder '{encoder.name}' reads {', '.join(encoder.consumes)}, not {modality}."
         if encoder.produces and cell.level not in encoder.produces:
             yield f"Encoder '{encoder.name}' gives no {cell.level} features, which the product's task needs."
+    if head.consumes and cell.level not in head.consumes:
+        yield f"Head '{head.name}' reads {', '.join(head.consumes)} features; this task needs {cell.level}."
     for name, output in cell.product["outputs"].items():
         task = output["task"]
         if task not in TASKS and task not in head.produces:
@@ -38,6 +41,8 @@ def _components(cell: Cell, hub: Hub) -> Iterator[str]:
 
 def _product(cell: Cell) -> Iterator[str]:
     inputs, outputs = cell.product["inputs"], cell.product["outputs"]
+    if not re.fullmatch(r"\w[\w.-]*", cell.product["name"]):
+        yield f"product.name='{cell.product['name']}': it names a folder; use letters, digits, '_', '-', '.'."
     if cell.level == "tokens" and len(inputs) > 1:
         yield "token_classification reads the tokens of one input; this product has several."
     if cell.level == "tokens" and any(o["task"] != "token_classification" for o in outputs.values()):
@@ -48,11 +53,11 @@ def _product(cell: Cell) -> Iterator[str]:
         yield f"product.split.fractions={fractions}: three shares (train, validation, test) that add up to 1."
 
 
-_AT_LEAST = {"epochs": 1, "batch_size": 1, "accumulation": 1, "weight_decay": 0, "warmup": 0}
+_AT_LEAST = {"epochs": 1, "batch_size": 1, "accumulation": 1, "weight_decay": 0, "warmup": 0, "seed": 0}
 _ABOVE_ZERO = ("lr", "encoder_lr", "clip", "patience")
 
 
-def _trainer(trainer: dict[str, Any]) -> Iterator[str]:
+def _trainer(trainer: dict[str, Any], outputs: list[str]) -> Iterator[str]:
     for key, least in _AT_LEAST.items():
         if not trainer[key] >= least:
             yield f"trainer.{key}={trainer[key]}: must be at least {least}."
@@ -61,6 +66,10 @@ def _trainer(trainer: dict[str, Any]) -> Iterator[str]:
             yield f"trainer.{key}={trainer[key]}: must be above 0."
     if trainer["warmup"] >= 1:
         yield f"trainer.warmup={trainer['warmup']}: a share of all steps, below 1."
+    output, _, metric = trainer["monitor"].partition(".")
+    if trainer["monitor"] != "loss" and (output not in outputs or not metric):
+        known = ", ".join(f"{name}.METRIC" for name in outputs)
+        yield f"trainer.monitor={trainer['monitor']}: allowed are loss, {known}."
     schedules = CHOICES["trainer.schedule"]
     if trainer["schedule"] not in schedules:
         yield unknown_name("trainer.schedule", trainer["schedule"], schedules)

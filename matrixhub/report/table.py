@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from matrixhub.plan.text import told_apart
+
 if TYPE_CHECKING:
     from matrixhub.run.launch import Run
 
@@ -17,39 +19,44 @@ Record = Mapping[str, Any]
 def leaderboard(records: Sequence[Record]) -> Table:
     """One line for each output of each finished cell, best first within a product."""
     table = Table(title="Leaderboard (test rows)", title_justify="left")
+    lines = sorted(_lines(records), key=_order)
+    apart = any(line["apart"] for line in lines)
     for name, justify in (
-        ("product", "left"), ("encoder", "left"), ("head", "left"), ("metric", "left"), ("score", "right"),
-        ("baseline", "right"), ("of", "left"), ("test rows", "right"), ("train s", "right"),
+        ("product", "left"), ("encoder", "left"), ("head", "left"), *([("with", "left")] if apart else []),
+        ("metric", "left"), ("score", "right"), ("baseline", "right"), ("of", "left"),
+        ("test rows", "right"), ("train s", "right"),
     ):  # fmt: skip
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for line in sorted(_lines(records), key=_order):
-        table.add_row(*line["cells"], style=None if line["ahead"] else "yellow")
+    for line in lines:
+        cells = [*line["who"], *([line["apart"]] if apart else []), *line["figures"]]
+        table.add_row(*cells, style=None if line["ahead"] else "yellow")
     return table
 
 
 def _lines(records: Sequence[Record]) -> list[dict[str, Any]]:
     lines = []
-    for record in records:
-        if record["status"] != "done":
-            continue
+    done = [record for record in records if record["status"] == "done"]
+    aparts = told_apart([(record["name"], record["overrides"]) for record in done])
+    for record, apart in zip(done, aparts, strict=True):
         for output, metrics in record["metrics"].items():
             main = record["main"][output]
             score = metrics[main["metric"]]
             name, rival = best_baseline(record, output)
             ahead = rival is None or (score - rival) * (1 if main["higher_is_better"] else -1) >= 0
             label = main["metric"] if len(record["metrics"]) == 1 else f"{output}.{main['metric']}"
-            cells = [
-                record["product"], record["encoder"], record["head"], label, f"{score:.4f}",
+            figures = [
+                label, f"{score:.4f}",
                 "-" if rival is None else f"{rival:.4f}", name if ahead else f"{name} (ahead)",
                 f"{record['num_rows']['test']:,}", f"{record['train_seconds']:.1f}",
             ]  # fmt: skip
             rank = -score if main["higher_is_better"] else score
-            lines.append({"cells": cells, "ahead": ahead, "product": record["product"], "rank": rank})
+            who = (record["product"], record["encoder"], record["head"])
+            lines.append({"who": who, "apart": apart, "figures": figures, "ahead": ahead, "rank": rank})
     return lines
 
 
 def _order(line: Mapping[str, Any]) -> tuple[str, float]:
-    return line["product"], line["rank"]
+    return line["who"][0], line["rank"]
 
 
 def best_baseline(record: Record, output: str) -> tuple[str, float | None]:
