@@ -1,15 +1,16 @@
 """The feature store: what an encoder said about rows, on disk, addressed by content.
 
 An entry is a folder: ``data.npy`` (float32, (sum of T, D); one line a row when pooled), ``spans.npy``
-(int64, (N, 2): start and length of each row), ``truncated.npy`` (bool, (N,)). It is written under
-another name and renamed when whole, by one process at a time.
+(int64, (N, 2): start and length of each row), ``truncated.npy`` (bool, (N,)), and ``meta.json`` with the
+checksums of these. It is written under another name and renamed when whole, by one process at a time.
 """
 
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,12 @@ import numpy as np
 from filelock import FileLock
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+META = "meta.json"
+FILES = ("data.npy", "spans.npy", "truncated.npy")
+_MAPPED: dict[str, dict[str, Any]] = {name: {"allow_pickle": False} for name in FILES}
+_MAPPED["data.npy"]["mmap_mode"] = "r"
+_BLOCK = 1 << 22
 
 
 def default_cache_dir() -> Path:
@@ -95,39 +102,49 @@ class FeatureStore:
         """The entry, or None when there is none or it is damaged."""
         folder = self.folder(key)
         try:
-            meta = json.loads((folder / "meta.json").read_text())
-            data = np.load(folder / "data.npy", mmap_mode="r", allow_pickle=False)
-            spans = np.load(folder / "spans.npy", allow_pickle=False)
-            truncated = np.load(folder / "truncated.npy", allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            meta = json.loads((folder / META).read_text())
+            if {name: _checksum(folder / name) for name in FILES} != meta["checksums"]:
+                return None
+            data, spans, truncated = (np.load(folder / name, **_MAPPED[name]) for name in FILES)
+            return StoredFeatures(np.asarray(data), spans, truncated, bool(meta["pooled"]))
+        except (OSError, ValueError, EOFError, KeyError, TypeError):
             return None
-        if list(data.shape) != meta["shape"] or len(spans) != len(truncated):
-            return None
-        return StoredFeatures(np.asarray(data), spans, truncated, meta["pooled"])
 
-    def put(self, key: str, parts: Iterable[Part], *, num_rows: int, pooled: bool) -> StoredFeatures:
-        """Write an entry from the parts of all ranks; replaces a damaged one."""
+    def put(self, key: str, parts: Iterable[Part], *, num_rows: int, pooled: bool) -> None:
+        """Write an entry from the parts of all ranks, under its lock; replaces a damaged one."""
         whole = list(parts)
         rows = np.concatenate([part.rows for part in whole])
         lengths = np.concatenate([part.lengths for part in whole])
-        data = np.concatenate([part.data for part in whole]).astype(np.float32, copy=False)
         spans = np.zeros((num_rows, 2), dtype=np.int64)
         spans[rows, 0] = np.cumsum(lengths) - lengths
         spans[rows, 1] = lengths
         truncated = np.zeros(num_rows, dtype=bool)
         truncated[rows] = np.concatenate([part.truncated for part in whole])
+        data = np.concatenate([part.data for part in whole]).astype(np.float32, copy=False)
+        self._write(key, dict(zip(FILES, (data, spans, truncated), strict=True)), pooled=pooled)
+
+    def _write(self, key: str, arrays: Mapping[str, Array], *, pooled: bool) -> None:
         folder = self.folder(key)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".writing-") as scratch:
+        prefix = f".writing-{key}-"
+        for left in folder.parent.glob(f"{prefix}*"):  # by a writer that was killed: the lock is ours now
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix) as scratch:
             staging = Path(scratch) / key
             staging.mkdir()
-            np.save(staging / "data.npy", data)
-            np.save(staging / "spans.npy", spans)
-            np.save(staging / "truncated.npy", truncated)
-            (staging / "meta.json").write_text(json.dumps({"shape": list(data.shape), "pooled": pooled}))
+            for name, array in arrays.items():
+                np.save(staging / name, array)
+            checksums = {name: _checksum(staging / name) for name in FILES}
+            (staging / META).write_text(json.dumps({"checksums": checksums, "pooled": pooled}))
             if folder.exists():
                 shutil.rmtree(folder)
             staging.rename(folder)
-        stored = self.get(key)
-        assert stored is not None
-        return stored
+
+
+def _checksum(path: Path) -> int:
+    """CRC-32 of a file: against damage, not against people."""
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            checksum = zlib.crc32(block, checksum)
+    return checksum

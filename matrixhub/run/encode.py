@@ -1,5 +1,6 @@
 """Rows through an encoder: length-sorted batches within a budget, prepared ahead in threads."""
 
+import contextlib
 import functools
 import os
 from collections import deque
@@ -45,6 +46,16 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     return {key: tensor.to(device, non_blocking=True) for key, tensor in batch.items()}
 
 
+@contextlib.contextmanager
+def table_rows(rows: Sequence[int] | np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[None]:
+    """Errors raised inside name the row of the table, where ``rows`` are the positions of those at hand."""
+    try:
+        yield
+    except DataError as error:
+        row = None if error.row is None else int(rows[error.row])
+        raise DataError(error.message, row=row, column=error.column) from error
+
+
 def prepare_rows(processor: Processor, values: Sequence[Any], first_row: int = 0) -> list[Any]:
     """Prepare values in threads; an error names the row of the whole table.
 
@@ -53,11 +64,8 @@ def prepare_rows(processor: Processor, values: Sequence[Any], first_row: int = 0
     """
 
     def work(start: int) -> list[Any]:
-        try:
+        with table_rows(range(first_row + start, first_row + len(values))):
             return processor.prepare(values[start : start + CHUNK])
-        except DataError as error:
-            row = None if error.row is None else first_row + start + error.row
-            raise DataError(error.message, row=row, column=error.column) from error
 
     return [item for items in ahead(work, range(0, len(values), CHUNK)) for item in items]
 
@@ -95,13 +103,27 @@ def encode_rows(encoder: Encoder, values: Sequence[Any], *, device: torch.device
         batches = budget_batches([encoder.processor.size(item) for item in items], encoder.budget)
         collated = ahead(functools.partial(_collate, encoder.processor, items), batches)
         for rows, batch in zip(batches, collated, strict=True):
-            features = encoder(to_device(batch, device))
+            features = _to_cpu(encoder(to_device(batch, device)))
+            _check_finite(features, [start + i for i in rows])
             truncated = batch.get("truncated", torch.zeros(len(rows), dtype=torch.bool))
-            yield Encoded([start + i for i in rows], _to_cpu(features), truncated)
+            yield Encoded([start + i for i in rows], features, truncated)
 
 
 def _collate(processor: Processor, items: Sequence[Any], rows: Sequence[int]) -> Batch:
     return processor.collate([items[i] for i in rows])
+
+
+def _check_finite(features: Features, rows: Sequence[int]) -> None:
+    """One row without finite features would spoil all the others by way of their mean."""
+    if torch.isfinite(features.pooled_BD.sum()):
+        return
+    is_bad = (~torch.isfinite(features.pooled_BD)).any(dim=1).tolist()
+    if bad := [row for row, flag in zip(rows, is_bad, strict=True) if flag]:
+        raise DataError(
+            "the encoder's features of it are not finite numbers. Look at its value; if there is nothing "
+            "odd about it, run the encoder in float32.",
+            row=min(bad),
+        )
 
 
 def _to_cpu(features: Features) -> Features:
@@ -131,18 +153,22 @@ def encode_part(
         level: ``"pooled"`` or ``"tokens"``.
         device: where the encoder is.
         on_rows: told how many rows each batch had.
+
+    Raises:
+        DataError: a value cannot be processed; names the row of the whole table.
     """
     data: list[np.ndarray[Any, Any]] = []
     order: list[int] = []
     lengths: list[int] = []
     truncated: list[np.ndarray[Any, Any]] = []
-    for encoded in encode_rows(encoder, values, device=device):
-        vectors, counts = _vectors(encoded.features, level)
-        data.append(vectors)
-        lengths += counts
-        order += encoded.positions
-        truncated.append(encoded.truncated.numpy())
-        on_rows(len(encoded.positions))
+    with table_rows(rows):
+        for encoded in encode_rows(encoder, values, device=device):
+            vectors, counts = _vectors(encoded.features, level)
+            data.append(vectors)
+            lengths += counts
+            order += encoded.positions
+            truncated.append(encoded.truncated.numpy())
+            on_rows(len(encoded.positions))
     return Part(
         data=np.concatenate(data) if data else np.zeros((0, encoder.dim), dtype=np.float32),
         rows=rows[np.asarray(order, dtype=np.int64)],
@@ -175,6 +201,8 @@ def encode(encoder: nn.Module, values: Sequence[Any] | Any) -> Features:
     """
     many = values if isinstance(values, list) else [values]
     module: Any = encoder
+    if not many:
+        return Features(torch.zeros(0, module.dim))
     was_training = encoder.training
     encoder.eval()
     device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
@@ -187,24 +215,19 @@ def encode(encoder: nn.Module, values: Sequence[Any] | Any) -> Features:
     pooled_ND = torch.cat([part.features.pooled_BD for part in parts])[back]
     if any(part.features.tokens_BTD is None or part.features.mask_BT is None for part in parts):
         return Features(pooled_ND)
-    tokens_NTD = _pad_cat([part.features.tokens_BTD for part in parts])[back]
-    mask_NT = _pad_cat([part.features.mask_BT for part in parts])[back]
+    tokens_NTD = joined([t for part in parts if (t := part.features.tokens_BTD) is not None])[back]
+    mask_NT = joined([t for part in parts if (t := part.features.mask_BT) is not None])[back]
     return Features(pooled_ND, tokens_NTD, mask_NT)
 
 
-def _pad_cat(tensors: Sequence[Tensor | None]) -> Tensor:
-    """Join batches (B, T, …) of different T, padded with zeros."""
-    present = [t for t in tensors if t is not None]
-    longest = max(t.shape[1] for t in present)
-    return pad_cat(present, longest, 0)
-
-
-def pad_cat(tensors: Sequence[Tensor], length: int, fill: float) -> Tensor:
-    """Join batches (B, T, …) along the rows, padded to (N, length, …) with ``fill``."""
-    rows = sum(len(t) for t in tensors)
-    joined = tensors[0].new_full((rows, length, *tensors[0].shape[2:]), fill)
+def joined(tensors: Sequence[Tensor], fill: float = 0) -> Tensor:
+    """Join batches (B, …) or (B, T, …) along the rows; those of fewer T are padded with ``fill``."""
+    if tensors[0].ndim == 1:
+        return torch.cat(list(tensors))
+    rows, longest = sum(len(t) for t in tensors), max(t.shape[1] for t in tensors)
+    whole = tensors[0].new_full((rows, longest, *tensors[0].shape[2:]), fill)
     start = 0
     for tensor in tensors:
-        joined[start : start + len(tensor), : tensor.shape[1]] = tensor
+        whole[start : start + len(tensor), : tensor.shape[1]] = tensor
         start += len(tensor)
-    return joined
+    return whole

@@ -1,9 +1,7 @@
 """A plan, stage by stage. A stage that fails costs the cells that need it, and no others."""
 
 import contextlib
-import json
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,16 +14,15 @@ from matrixhub.data.columns import as_columns, require_columns, values
 from matrixhub.data.digests import row_digests
 from matrixhub.data.splits import Splits, make_splits
 from matrixhub.data.store import StoredFeatures
-from matrixhub.errors import MatrixHubError, TrainingError
-from matrixhub.plan import Stage
+from matrixhub.errors import DataError, MatrixHubError, TrainingError
+from matrixhub.plan import Cell, Stage
 from matrixhub.plan.cell import digest
 from matrixhub.plugins import hub
 from matrixhub.run.encode import encode_part
-from matrixhub.run.model import build
+from matrixhub.run.model import build, code_digest
+from matrixhub.run.records import append_record, failure_record, log_unexpected
 from matrixhub.run.session import Session
 from matrixhub.run.train import Workshop, train_cell
-
-RECORDS = "records.jsonl"
 
 
 @dataclass(slots=True)
@@ -53,8 +50,12 @@ class Executor:
             "encode": self._encode,
             "train": self._train,
         }
+        last_need = {key: stage.key for stage in plan.stages for key in stage.needs}
         for stage in plan.stages:
             self.results[stage.key] = self._attempt(stage, do[stage.kind])
+            for key in stage.needs:
+                if last_need[key] == stage.key:
+                    del self.results[key]
         return self.records
 
     def _attempt(self, stage: Stage, work: Callable[[Stage], Any]) -> Any:
@@ -64,14 +65,17 @@ class Executor:
                 raise broken.error
             return work(stage)
         except Exception as error:
+            if self.session.accelerator.num_processes > 1 and not isinstance(error, MatrixHubError):
+                # The other ranks have not heard of it: going on would leave them waiting.
+                raise
             if stage.kind == "train":
                 self._record_failure(stage, error)
             return Failure(error)
 
     def _load(self, stage: Stage) -> pa.Table:
-        table = build("source", stage.spec["source"]).read()
+        table = self.session.together(lambda: build("source", stage.spec["source"]).read())
         if not table.num_rows:
-            raise TrainingError(f"{stage.label} has no rows.")
+            raise DataError(f"{stage.label} has no rows.")
         return table
 
     def _split(self, stage: Stage) -> Splits:
@@ -82,12 +86,14 @@ class Executor:
             require_columns(table, as_columns(column), role=f"product.inputs.{name}.column")
         require_columns(table, [spec["target"]], role="the target of an output")
         options = {k: v for k, v in spec["split"].items() if k != "fractions"}
-        return make_splits(
-            table,
-            inputs=columns,
-            target=spec["target"],
-            fractions=tuple(spec["split"]["fractions"]),
-            **options,
+        return self.session.together(
+            lambda: make_splits(
+                table,
+                inputs=columns,
+                target=spec["target"],
+                fractions=tuple(spec["split"]["fractions"]),
+                **options,
+            )
         )
 
     def _encode(self, stage: Stage) -> StoredFeatures:
@@ -95,10 +101,11 @@ class Executor:
         session, spec = self.session, stage.spec
         columns = as_columns(spec["column"])
         require_columns(table, columns, role="an input")
-        loaded = session.encoder(spec["encoder"])
+        loaded = session.together(lambda: session.encoder(spec["encoder"]))
         component = hub().component("encoder", spec["encoder"]["name"])
-        rows = b"".join(row_digests(table, columns, exact=True)).hex()
-        key = digest([component.version, spec["encoder"], loaded.digest, spec["level"], columns, rows])
+        rows = session.together(lambda: b"".join(row_digests(table, columns, exact=True)).hex())
+        made_by = [component.version, code_digest(component.target), spec["encoder"], loaded.digest]
+        key = digest([*made_by, spec["level"], columns, rows])
         with session.store.lock(key) if session.is_main else contextlib.nullcontext():
             stored = self._agree(session.store.get(key) if session.is_main else None, key)
             if stored is None:
@@ -106,11 +113,13 @@ class Executor:
         return stored
 
     def _agree(self, mine: StoredFeatures | None, key: str) -> StoredFeatures | None:
-        """What the main process found; the others read it for themselves."""
+        """What the main process found, if the others can read it too."""
         if self.session.accelerator.num_processes == 1:
             return mine
         (found,) = gather_object([mine is not None])[:1]
-        return (mine or self.session.store.get(key)) if found else None
+        if found and mine is None:
+            mine = self.session.store.get(key)
+        return mine if all(gather_object([mine is not None])) else None
 
     def _compute(self, stage: Stage, table: pa.Table, encoder: Any, key: str) -> StoredFeatures:
         session = self.session
@@ -129,11 +138,9 @@ class Executor:
                     on_rows=advance,
                 )
             )
-        parts = [part] if world == 1 else gather_object([part])
-        whole = [p for p in parts if p is not None]
-        session.together(
-            lambda: session.store.put(key, whole, num_rows=table.num_rows, pooled=level == "pooled"),
-            main_only=True,
+        whole = [part] if world == 1 else gather_object([part])
+        session.on_main(
+            lambda: session.store.put(key, whole, num_rows=table.num_rows, pooled=level == "pooled")
         )
         seconds = time.perf_counter() - started
         session.say(f"encoded {stage.label}: {table.num_rows:,} rows in {seconds:.1f} s")
@@ -157,9 +164,7 @@ class Executor:
             session=self.session,
             workshop=self.workshop,
         )
-        self._keep(record)
-        if self.session.is_main:
-            hub().call("matrixhub_cell_finished", cell=cell.to_dict(), record=record)
+        self._keep(cell, record)
         return record
 
     def _needed(self, stage: Stage) -> list[Any]:
@@ -167,27 +172,12 @@ class Executor:
 
     def _record_failure(self, stage: Stage, error: Exception) -> None:
         cell = self.session.plan.cells[stage.spec["cell"]]
-        known = isinstance(error, MatrixHubError)
-        self._keep(
-            {
-                "cell": cell.id,
-                "name": cell.name,
-                "product": cell.product["name"],
-                "encoder": cell.encoder_label,
-                "head": cell.head_label,
-                "overrides": list(cell.overrides),
-                "status": "failed",
-                "error": str(error) if known else f"{type(error).__name__}: {error}",
-                "exit_code": error.exit_code if isinstance(error, MatrixHubError) else 1,
-            }
-        )
-        if not known and self.session.is_main:
-            with (self.session.folder / "errors.log").open("a") as log:
-                log.write(f"{cell.name}\n{''.join(traceback.format_exception(error))}\n")
+        if self.session.is_main:
+            log_unexpected(self.session.folder, cell, error)
+        self._keep(cell, failure_record(cell, error))
 
-    def _keep(self, record: dict[str, Any]) -> None:
-        """Written at once, so that a run that is killed later has lost nothing."""
+    def _keep(self, cell: Cell, record: dict[str, Any]) -> None:
         self.records.append(record)
         if self.session.is_main:
-            with (self.session.folder / RECORDS).open("a") as file:
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            append_record(self.session.folder, record)
+            hub().call("matrixhub_cell_finished", cell=cell.to_dict(), record=record)

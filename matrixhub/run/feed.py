@@ -6,12 +6,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from matrixhub.data.store import StoredFeatures
-from matrixhub.errors import DataError
 from matrixhub.protocols import Encoder
-from matrixhub.run.encode import ahead, to_device
+from matrixhub.run.encode import ahead, table_rows, to_device
 from matrixhub.types import Batch, Features
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
@@ -75,18 +73,12 @@ class RowFeed:
     def _collate(self, rows: Rows) -> tuple[Rows, dict[str, Batch]]:
         found = {}
         for name, encoder in self.encoders.items():
-            try:
+            with table_rows(rows):
                 items = encoder.processor.prepare([self.values[name][i] for i in rows])
-            except DataError as error:
-                row = None if error.row is None else int(rows[error.row])
-                raise DataError(error.message, row=row, column=error.column) from error
             found[name] = encoder.processor.collate(items)
         return rows, found
 
 
-def truncated_rows(feed: Feed, num_rows: int) -> Tensor:
-    """Which rows of the table were cut to fit, where that is known: bool (num_rows,)."""
-    if not isinstance(feed, FeatureFeed):
-        return torch.zeros(num_rows, dtype=torch.bool)
-    flags = [stored.truncated for stored in feed.stored.values()]
-    return torch.from_numpy(np.logical_or.reduce(flags))
+def num_truncated(features: Mapping[str, StoredFeatures]) -> int:
+    """How many rows were cut to fit an encoder, in any of the inputs."""
+    return int(np.logical_or.reduce([stored.truncated for stored in features.values()]).sum())

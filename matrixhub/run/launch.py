@@ -42,20 +42,22 @@ class Run:
         return [record for record in self.records if record["status"] == "failed"]
 
     def load(self, name: str) -> Any:
-        """The trained product of the cell with that name (or the only one of that product).
+        """The trained product of the cell with that name, id or artifact (or the only one of that product).
 
         Raises:
             MatrixHubError: none, or several, go by that name.
         """
         from matrixhub.run.product import load_product
 
-        done = [
-            r for r in self.records if r["status"] == "done" and name in (r["name"], r["product"], r["cell"])
-        ]
-        if len(done) != 1:
-            names = ", ".join(r["name"] for r in self.records if r["status"] == "done")
-            raise MatrixHubError(f"{len(done)} trained cells are called '{name}'. This run has: {names}.")
-        return load_product(done[0]["artifact"])
+        done = [record for record in self.records if record["status"] == "done"]
+        found = [r for r in done if name in (r["name"], r["product"], r["cell"], Path(r["artifact"]).name)]
+        if len(found) != 1:
+            names = ", ".join(Path(record["artifact"]).name for record in done) or "none"
+            failed = "".join(f" {r['name']} failed: {r['error']}" for r in self.failed if r["name"] == name)
+            raise MatrixHubError(
+                f"{len(found)} trained cells are called '{name}'. This run has: {names}.{failed}"
+            )
+        return load_product(found[0]["artifact"])
 
 
 def new_run_folder(output_dir: str) -> Path:
@@ -89,7 +91,7 @@ def execute(plan: Plan, *, quiet: bool = False) -> Run:
 
         lead(folder, quiet=quiet)
     elif plan.launch["num_processes"] > 1:
-        _start_ranks(folder, plan.launch)
+        _start_ranks(folder, plan.launch, quiet=quiet)
     else:
         from matrixhub.run.worker import work
 
@@ -136,12 +138,12 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _start_ranks(folder: Path, launch: dict[str, Any]) -> None:
+def _start_ranks(folder: Path, launch: dict[str, Any], *, quiet: bool) -> None:
     """Start the ranks through torchrun, which ends all of them when one fails."""
     num = launch["num_processes"]
     command: Sequence[str] = (
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num}"),
-        *("-m", "matrixhub.run.worker", str(folder)),
+        *("-m", "matrixhub.run.worker", str(folder), *(["--quiet"] if quiet else [])),
     )
     # Without a share of the cores each, ranks on one CPU fight over all of them.
     threads = max(1, (os.cpu_count() or 1) // num)

@@ -6,21 +6,30 @@ trainer config mean the same on one process and on many.
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from matrixhub.data.batching import epoch_batches, shard
-from matrixhub.errors import ConfigError, NonFiniteError, TrainingError
-from matrixhub.run.evaluate import Scores, evaluate, match_targets
+from matrixhub.errors import ConfigError, NonFiniteError
+from matrixhub.run.evaluate import evaluate, match_targets
 from matrixhub.run.feed import Feed, Rows
 from matrixhub.run.model import Outputs, ProductModel
+from matrixhub.run.monitor import LOSS, TRAIN_LOSS, Best, figures, require_figure
 from matrixhub.run.optimize import make_optimizer, make_schedule
+from matrixhub.run.ranks import each_together
+
+Sizes = np.ndarray[Any, np.dtype[np.float64]]
+OnStep = Callable[[int, Tensor], None]
+
+_FEW_ROWS = 4
+"""Validation rows scored before training, only to learn which figures there will be."""
 
 
 @dataclass(slots=True)
@@ -31,7 +40,7 @@ class Task:
         feed: its inputs.
         targets: encoded targets of all rows of the table, by output; tags padded with -100.
         weights: of each output's loss.
-        train, validation: row positions.
+        train, validation: row positions; without validation rows the training loss takes their place.
     """
 
     feed: Feed
@@ -67,23 +76,46 @@ class Micro:
 
 
 def micro_batches(
-    rows: Rows, trainer: Mapping[str, Any], *, epoch: int, rank: int = 0, world: int = 1
+    rows: Rows,
+    trainer: Mapping[str, Any],
+    *,
+    epoch: int,
+    sizes: Sizes | None = None,
+    rank: int = 0,
+    world: int = 1,
 ) -> list[Micro]:
-    """One epoch of training rows, shuffled, cut into optimizer steps, micro-batches and this rank's part."""
+    """One epoch of training rows, shuffled, cut into optimizer steps, micro-batches and this rank's part.
+
+    Args:
+        rows: positions of the training rows.
+        trainer: as in ``TrainerConfig``.
+        epoch: from 0.
+        sizes: how much each row of the table counts in the mean loss of a batch; None for all the same.
+        rank, world: which part of how many.
+    """
     found = []
+    sizes = np.ones(int(rows.max(initial=0)) + 1) if sizes is None else sizes
     batches = epoch_batches(
         len(rows), batch_size=trainer["batch_size"], seed=trainer["seed"], epoch=epoch, shuffle=True
     )
     for batch in batches:
         pieces = [rows[piece] for piece in np.array_split(batch, trainer["accumulation"]) if len(piece)]
+        whole = max(float(sizes[rows[batch]].sum()), 1.0)
         for i, piece in enumerate(pieces):
             mine = shard(piece, rank, world)
-            found.append(Micro(mine, len(mine) * world / len(batch), last=i == len(pieces) - 1))
+            # A rank left without rows repeats one, for company; it must not count twice.
+            counted = 0.0 if rank >= len(piece) else float(sizes[mine].sum())
+            found.append(Micro(mine, counted * world / whole, last=i == len(pieces) - 1))
     return found
 
 
-OnStep = Callable[[int, Tensor], None]
-OnEpoch = Callable[[dict[str, Any]], None]
+def row_sizes(targets: Mapping[str, Tensor]) -> Sizes:
+    """How many targets each row brings to the mean loss: its words where it has tags, else one; (N,)."""
+    for encoded in targets.values():
+        if encoded.ndim == 2 and not encoded.is_floating_point():
+            sizes: Sizes = (encoded != -100).sum(dim=1).double().numpy()
+            return sizes
+    return np.ones(len(next(iter(targets.values()))))
 
 
 def fit(
@@ -93,7 +125,6 @@ def fit(
     trainer: Mapping[str, Any],
     accelerator: Accelerator,
     on_step: OnStep = lambda step, loss: None,
-    on_epoch: OnEpoch = lambda entry: None,
 ) -> History:
     """Train the parameters that require gradients; the model ends with its best weights, in eval mode.
 
@@ -103,49 +134,39 @@ def fit(
         trainer: as in ``TrainerConfig``.
         accelerator: of this process.
         on_step: told the step's number and mean loss (a tensor on the device: reading it waits for it).
-        on_epoch: told the figures of each epoch.
 
     Raises:
         NonFiniteError: a loss or gradient is NaN or infinite; names the rows; no step was taken.
         ConfigError: ``trainer.monitor`` names no figure of this product.
     """
+    model.to(accelerator.device)
+    best = Best(model, _monitor(model, task, trainer["monitor"], accelerator))
     optimizer = make_optimizer(model, trainer)
     per_epoch = math.ceil(len(task.train) / trainer["batch_size"])
     schedule = make_schedule(optimizer, trainer, per_epoch * trainer["epochs"])
     wrapped, prepared = accelerator.prepare(model, optimizer)
-    history, best, kept = History(), math.inf, None
+    sizes = row_sizes(task.targets)
+    rank, world = accelerator.process_index, accelerator.num_processes
+    history = History()
     for epoch in range(trainer["epochs"]):
-        micros = micro_batches(
-            task.train,
-            trainer,
-            epoch=epoch,
-            rank=accelerator.process_index,
-            world=accelerator.num_processes,
-        )
+        micros = micro_batches(task.train, trainer, epoch=epoch, sizes=sizes, rank=rank, world=world)
+        steps = train_steps(wrapped, prepared, task, micros, clip=trainer["clip"], accelerator=accelerator)
         wrapped.train()
         total = torch.zeros((), device=accelerator.device)
-        for loss in train_steps(
-            wrapped, prepared, task, micros, clip=trainer["clip"], accelerator=accelerator
-        ):
+        for loss in steps:
             schedule.step()
             total += loss
             history.num_steps += 1
             on_step(history.num_steps, loss)
-        scores = evaluate(model, task.feed, task.targets, task.validation, accelerator=accelerator)
-        entry = {"epoch": epoch + 1, "train_loss": float(total) / per_epoch, **_figures(scores, task.weights)}
+        entry = {"epoch": epoch + 1, "train_loss": float(total) / per_epoch}
+        entry |= _validate(model, task, accelerator) if len(task.validation) else {}
         history.epochs.append(entry)
-        on_epoch(entry)
-        figure = _monitored(entry, trainer["monitor"], model)
-        if figure < best:
-            best, history.best_epoch, kept = figure, epoch + 1, _trained_state(model)
-        if trainer["patience"] and epoch + 1 - history.best_epoch >= trainer["patience"]:
+        best.look(entry)
+        if trainer["patience"] and epoch + 1 - best.epoch >= trainer["patience"]:
             break
-    if kept is None:
-        raise TrainingError(
-            f"trainer.monitor={trainer['monitor']} was never a finite number; try a lower trainer.lr."
-        )
-    model.load_state_dict(kept, strict=False)
-    model.eval()
+    # Takes off what mixed precision put around the forward pass: scores are those of the saved weights.
+    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
+    history.best_epoch = best.restore()
     return history
 
 
@@ -157,30 +178,33 @@ def train_steps(
     *,
     clip: float | None,
     accelerator: Accelerator,
-) -> Any:
-    """One optimizer step for each run of micro-batches; yields its mean loss on this rank, detached.
+) -> Iterator[Tensor]:
+    """One optimizer step for each run of micro-batches; yields its mean loss over all ranks, detached.
 
     Raises:
         NonFiniteError: before the step that would have been taken.
     """
-    heads = accelerator.unwrap_model(model).readout.heads
+    plain: Any = accelerator.unwrap_model(model)
+    heads = plain.readout.heads
     scaled = accelerator.scaler is not None
     step_loss = torch.zeros((), device=accelerator.device)
     step_rows: list[Rows] = []
-    for micro, (rows, inputs) in zip(micros, task.feed.inputs(m.rows for m in micros), strict=True):
-        sync = contextlib.nullcontext() if micro.last else accelerator.no_sync(model)
-        with sync:
+    feed = each_together(accelerator, task.feed.inputs(m.rows for m in micros))
+    for micro, (rows, inputs) in zip(micros, feed, strict=True):
+        with contextlib.nullcontext() if micro.last else accelerator.no_sync(model):
             loss = _loss(heads, model(inputs), task, rows) * micro.share
             accelerator.backward(loss)
         step_loss = step_loss + loss.detach()
         step_rows.append(rows)
         if not micro.last:
             continue
+        if accelerator.num_processes > 1:
+            step_loss = accelerator.reduce(step_loss, "mean")
         norm = accelerator.clip_grad_norm_(model.parameters(), math.inf if clip is None else clip)
         # Under fp16 the scaler expects infinite gradients now and then, and skips those steps itself.
         watched = step_loss if scaled or norm is None else step_loss + norm
         if not torch.isfinite(watched):
-            raise NonFiniteError(_name_rows(model, task, np.concatenate(step_rows), heads))
+            raise NonFiniteError(_name_rows(plain, task, np.concatenate(step_rows), accelerator))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         yield step_loss
@@ -201,45 +225,48 @@ def _loss(heads: nn.ModuleDict, answer: tuple[Outputs, Tensor | None], task: Tas
     return torch.stack(parts).sum()
 
 
-def _name_rows(model: nn.Module, task: Task, rows: Rows, heads: nn.ModuleDict) -> str:
+@torch.no_grad()
+def _name_rows(model: ProductModel, task: Task, rows: Rows, accelerator: Accelerator) -> str:
     """Which rows made the loss non-finite, found one by one; all of the batch when none does alone."""
     model.eval()
-    with torch.no_grad():
-        bad = [
-            int(row[0])
-            for row, inputs in task.feed.inputs(rows[i : i + 1] for i in range(len(rows)))
-            if not torch.isfinite(_loss(heads, model(inputs), task, row))
-        ]
-    named = ", ".join(str(row + 1) for row in sorted(bad or rows.tolist())[:20])
-    place = f"row {named}" if bad else f"the batch of rows {named}"
+    heads = model.readout.heads
+    bad = [
+        int(row[0])
+        for row, inputs in task.feed.inputs(rows[i : i + 1] for i in range(len(rows)))
+        if not torch.isfinite(_loss(heads, model(inputs), task, row))
+    ]
+    found, batch = [bad], [rows.tolist()]
+    if accelerator.num_processes > 1:
+        found, batch = gather_object(found), gather_object(batch)
+    alone, all_rows = {row for part in found for row in part}, {row for part in batch for row in part}
+    named = ", ".join(str(row + 1) for row in sorted(alone or all_rows)[:20])
+    place = f"row {named}" if alone else f"the batch of rows {named}"
     return (
         f"The loss or its gradient is not a finite number at {place}; no step was taken on it. "
         "Look at these rows, or lower trainer.lr, or set trainer.clip."
     )
 
 
-def _figures(scores: Scores, weights: Mapping[str, float]) -> dict[str, Any]:
-    figures: dict[str, Any] = {"loss": sum(weights[name] * loss for name, loss in scores.losses.items())}
-    for output, metrics in scores.metrics.items():
-        figures |= {f"{output}.{name}": value for name, value in metrics.items()}
-    return figures
+def _validate(model: ProductModel, task: Task, accelerator: Accelerator) -> dict[str, float]:
+    return figures(
+        evaluate(model, task.feed, task.targets, task.validation, accelerator=accelerator), task.weights
+    )
 
 
-def _monitored(entry: Mapping[str, Any], name: str, model: ProductModel) -> float:
-    """The monitored figure, lower is better: negated unless it is a loss or the head says so."""
-    if name not in entry or name == "epoch":
-        allowed = ", ".join(key for key in entry if key != "epoch")
-        raise ConfigError(f"trainer.monitor={name}: choose one of {allowed}.")
-    output, _, metric = name.partition(".")
-    if not metric:
-        return float(entry[name])
-    head = model.readout.head(output)
-    lower_is_better = metric in ("mae", "rmse") or (metric == head.metric and not head.higher_is_better)
-    return float(entry[name]) if lower_is_better else -float(entry[name])
+def _monitor(model: ProductModel, task: Task, name: str, accelerator: Accelerator) -> str:
+    """The figure to watch, known to exist before the first step.
 
-
-def _trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """Copies of what training changes: parameters with gradients, and all buffers."""
-    names = {name for name, p in model.named_parameters() if p.requires_grad}
-    names |= {name for name, _ in model.named_buffers()}
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items() if name in names}
+    Without validation rows there is only the training loss; asking for any other is an error.
+    """
+    if not len(task.validation):
+        if name not in (LOSS, TRAIN_LOSS):
+            raise ConfigError(
+                f"trainer.monitor={name} is measured on validation rows, and this split has none: give it "
+                "some with product.split.fractions, or leave trainer.monitor=loss (then of training)."
+            )
+        return TRAIN_LOSS
+    if name not in (LOSS, TRAIN_LOSS):
+        few = task.validation[:_FEW_ROWS]
+        scores = evaluate(model, task.feed, task.targets, few, accelerator=accelerator)
+        require_figure(name, figures(scores, task.weights))
+    return name

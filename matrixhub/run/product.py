@@ -1,6 +1,8 @@
 """A trained product: saved as an artifact, loaded from one, called on rows."""
 
+import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,17 @@ from matrixhub import __version__
 from matrixhub.artifacts.folder import link_or_copy, read_manifest, sha256_of, write_artifact
 from matrixhub.artifacts.weights import load_state, load_weights, save_weights
 from matrixhub.data.columns import as_columns, require_columns, values
-from matrixhub.errors import ArtifactError, DataError, MatrixHubError, PluginError
+from matrixhub.errors import ArtifactError, DataError, MatrixHubError, PluginError, unknown_name
 from matrixhub.plan import Cell
+from matrixhub.plan.cell import digest
 from matrixhub.plugins import hub
 from matrixhub.protocols import SavesAssets
-from matrixhub.run.encode import encode_rows, pad_cat
+from matrixhub.run.encode import encode_rows, joined, table_rows
 from matrixhub.run.model import ProductModel, Readout, build
 from matrixhub.types import Features, Prediction, Target
+
+FILE_KEYS = {"bytes", "path"}
+"""Of a mapping that is a value itself: a file, by its content or its place."""
 
 READOUT = "readout.safetensors"
 ENCODER = "encoder.safetensors"
@@ -30,7 +36,9 @@ class Product:
     """A trained product. Call it on one row or on a list of rows.
 
     A row is the value of the product's one input (a text, an image path, a PIL image, an array) or a
-    mapping of column or input names to values. The answer is a ``Prediction``, or a mapping of output
+    mapping of column or input names to values, or, where there are several inputs (or a pair of texts that
+    is encoded as one), a tuple of values. Rows of words to be tagged are texts, cut at white space, or lists
+    of words within a list of rows. The answer is a ``Prediction``, or a mapping of output
     names to predictions when the product has several outputs.
 
     Args:
@@ -71,7 +79,7 @@ class Product:
 
     def predict(self, rows: Sequence[Any]) -> list[Answer]:
         """Answers to rows, in their order."""
-        if not rows:
+        if not len(rows):
             return []
         by_input = {name: [self._pick(row, name, i) for i, row in enumerate(rows)] for name in self.inputs}
         return self._answers(by_input)
@@ -102,14 +110,28 @@ class Product:
         return any(output["task"] == "token_classification" for output in self.outputs.values())
 
     def _pick(self, row: Any, name: str, position: int) -> Any:
-        column = self.inputs[name]["column"]
-        value = row
-        if isinstance(row, Mapping) and (name in row or set(as_columns(column)) <= set(row)):
-            picked = [row[c] for c in as_columns(column)] if name not in row else [row[name]]
-            value = picked[0] if len(picked) == 1 else tuple(picked)
-        elif len(self.inputs) > 1:
-            raise DataError(f"it needs a mapping with {', '.join(self.columns)}", row=position)
+        """The value of one input in a row, whichever way the row is written."""
+        columns = as_columns(self.inputs[name]["column"])
+        if isinstance(row, Mapping) and name in row:
+            value = row[name]
+        elif isinstance(row, Mapping) and set(columns) <= set(row):
+            value = row[columns[0]] if len(columns) == 1 else tuple(row[column] for column in columns)
+        elif isinstance(row, tuple) and len(row) == len(self.inputs) > 1:
+            value = row[list(self.inputs).index(name)]
+        elif len(self.inputs) > 1 or (isinstance(row, Mapping) and not row.keys() <= FILE_KEYS):
+            raise DataError(self._needs(row), row=position)
+        else:
+            value = row
         return value.split() if self._words and isinstance(value, str) else value
+
+    def _needs(self, row: Any) -> str:
+        """What is wrong with a row that lacks an input."""
+        if not isinstance(row, Mapping):
+            several = f"a mapping of {', '.join(self.inputs)} to values, or a tuple in this order"
+            return f"this product reads several inputs: give {several}, not {type(row).__name__}."
+        missing = [c for n, i in self.inputs.items() if n not in row for c in as_columns(i["column"])]
+        absent = next(column for column in missing if column not in row)
+        return unknown_name("column", absent, map(str, row), "It is an input of this product.")
 
     @torch.inference_mode()
     def _forward(
@@ -151,8 +173,7 @@ def _ordered(parts: Sequence[Features], back: torch.Tensor, *, tokens: bool) -> 
         return Features(pooled_BD)
     vectors = [part.tokens_BTD for part in parts if part.tokens_BTD is not None]
     masks = [part.mask_BT for part in parts if part.mask_BT is not None]
-    longest = max(mask.shape[1] for mask in masks)
-    return Features(pooled_BD, pad_cat(vectors, longest, 0)[back], pad_cat(masks, longest, 0)[back])
+    return Features(pooled_BD, joined(vectors)[back], joined(masks)[back])
 
 
 def _moved(features: Features, device: torch.device) -> Features:
@@ -204,21 +225,25 @@ def save_product(
         **facts,
     }
 
+    written: dict[str, Path] = {}
+
     def write(staging: Path) -> dict[str, str]:
         known: dict[str, str] = {}
         save_weights(staging / READOUT, model.readout.state_dict())
         for modality, encoder in model.encoders.items():
             place = Path("encoders", modality)
-            frozen = None if cell.trainer["train_encoder"] else str(sorted(cell.encoder[modality].items()))
+            frozen = None if cell.trainer["train_encoder"] else digest(cell.encoder[modality])
             if frozen in shared:
                 known |= _link_tree(shared[frozen], staging, place)
                 continue
             _write_encoder(encoder, staging / place)
             if frozen:
-                shared[frozen] = folder / place
+                written[frozen] = folder / place
         return known
 
     write_artifact(folder, manifest, write)
+    # Only now are they there for later artifacts to link to.
+    shared |= written
 
 
 def _home(kind: str, name: str) -> str:
@@ -318,9 +343,12 @@ def stream_answers(product: Product, tables: Iterator[pa.Table]) -> Iterator[tup
     """Table after table with its answers; errors name the row of the whole stream."""
     first_row = 0
     for table in tables:
-        try:
-            yield table, product.predict_table(table)
-        except DataError as error:
-            row = None if error.row is None else first_row + error.row
-            raise DataError(error.message, row=row, column=error.column) from error
+        with rows_from(first_row):
+            answers = product.predict_table(table)
+        yield table, answers
         first_row += table.num_rows
+
+
+def rows_from(first_row: int) -> contextlib.AbstractContextManager[None]:
+    """Errors raised inside name the row of the whole stream, where a table begins at ``first_row``."""
+    return table_rows(range(first_row, sys.maxsize))

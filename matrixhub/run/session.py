@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs, gather_object
+from accelerate.state import AcceleratorState
+from accelerate.utils import InitProcessGroupKwargs
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -26,15 +27,24 @@ from torch import nn
 
 from matrixhub.artifacts.digests import state_digest
 from matrixhub.data.store import FeatureStore, default_cache_dir
-from matrixhub.errors import TrainingError
 from matrixhub.plan import Plan
 from matrixhub.plan.cell import digest
 from matrixhub.run.model import build
+from matrixhub.run.ranks import together
 
 T = TypeVar("T")
 
 ENCODERS_AT_HAND = 2
 """Encoders kept in memory; the next one takes the place of the one used longest ago."""
+
+SECONDS_BETWEEN_UPDATES = 0.1
+"""Of the progress line, so that neither drawing nor reading the loss slows the loop down."""
+
+
+class Advance(Protocol):
+    """Tells a progress line how much more is done."""
+
+    def __call__(self, count: int, loss: Any = None) -> None: ...
 
 
 @dataclass(slots=True)
@@ -86,66 +96,59 @@ class Session:
         self._encoders.move_to_end(key)
         return self._encoders[key]
 
-    def together(self, work: Callable[[], T], *, main_only: bool = False) -> T | None:
+    def together(self, work: Callable[[], T]) -> T:
         """Do a part of the work without collectives; when it fails on one rank, it fails on all.
 
-        Otherwise a rank that goes on alone would wait for the others for ever.
-
-        Args:
-            work: what to do.
-            main_only: do it on the main process only; the others get None.
-
         Raises:
-            Exception: its own error on the rank that failed, a ``TrainingError`` that tells it on the others.
+            MatrixHubError: as ``ranks.together``.
         """
-        result, error = None, None
-        try:
-            result = work() if self.is_main or not main_only else None
-        except Exception as caught:
-            error = caught
-        if self.accelerator.num_processes > 1:
-            told = gather_object([None if error is None else str(error)])
-            failed = [(rank, text) for rank, text in enumerate(told) if text is not None]
-            if failed and error is None:
-                error = TrainingError(f"Rank {failed[0][0]}: {failed[0][1]}")
-        if error is not None:
-            raise error
-        return result
+        return together(self.accelerator, work)
+
+    def on_main(self, work: Callable[[], None]) -> None:
+        """Do it on the main process only; when it fails there, it fails on all."""
+        together(self.accelerator, work if self.is_main else lambda: None)
 
     @contextlib.contextmanager
-    def progress(self, label: str, total: int, unit: str) -> Iterator[Callable[..., None]]:
+    def progress(self, label: str, total: int, unit: str) -> Iterator[Advance]:
         """A line with rate, loss and time left on a terminal; silence elsewhere.
 
         Yields:
-            ``advance(count, note="")``.
+            ``advance(count, loss=None)``; the loss may be a tensor, and is read a few times a second only.
         """
         if not (self.is_main and self.console.is_terminal and total):
-            yield lambda count, note="": None
+            yield lambda count, loss=None: None
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[loss]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        started = time.perf_counter()
+        started = shown = time.perf_counter()
+        done = 0
         with Progress(*columns, console=self.console, transient=True) as bar:
-            line = bar.add_task(label, total=total, note="", rate="")
+            line = bar.add_task(label, total=total, loss="", rate="")
 
-            def advance(count: int, note: str = "") -> None:
-                done = bar.tasks[0].completed + count
-                rate = f"{done / max(time.perf_counter() - started, 1e-6):,.0f} {unit}/s"
-                bar.update(line, advance=count, rate=rate, note=note or bar.tasks[0].fields["note"])
+            def advance(count: int, loss: Any = None) -> None:
+                nonlocal done, shown
+                done += count
+                now = time.perf_counter()
+                if now - shown < SECONDS_BETWEEN_UPDATES and done < total:
+                    return
+                shown = now
+                rate = f"{done / max(now - started, 1e-6):,.0f} {unit}/s"
+                note = {} if loss is None else {"loss": f"loss {float(loss):.4f}"}
+                bar.update(line, completed=done, rate=rate, **note)  # type: ignore[arg-type]
 
             yield advance
 
     def say(self, text: str) -> None:
         """A line of progress from the main process."""
         if self.is_main:
-            self.console.print(text, highlight=False)
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def open_session(plan: Plan, folder: Path, *, quiet: bool = False) -> Session:
@@ -153,6 +156,8 @@ def open_session(plan: Plan, folder: Path, *, quiet: bool = False) -> Session:
     # Fast tokenizers warn when a process that used them forks; ours are used from threads.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     launch = plan.launch
+    # Accelerate keeps the precision of the first run of a process, and refuses another one.
+    AcceleratorState._reset_state()
     accelerator = Accelerator(
         # Ranks on a machine without an accelerator find each other only when told that they are on the CPU.
         cpu=launch["cpu"] or not torch.accelerator.is_available(),

@@ -57,6 +57,22 @@ def fit_targets(
     return Targets(specs, encoded)
 
 
+def encode_targets(
+    table: pa.Table, outputs: Mapping[str, Any], inputs: Mapping[str, Any], specs: Mapping[str, Target]
+) -> dict[str, Tensor]:
+    """Encoded targets of all rows of a table, for outputs that were fitted before.
+
+    Raises:
+        DataError: a target column is missing, or a target does not fit; names the row.
+    """
+    rows = np.arange(table.num_rows)
+    for name, output in outputs.items():
+        require_columns(table, [output["target"]], role=f"the target of output '{name}'")
+        if output["task"] == "token_classification":
+            _check_words(table, inputs, output["target"], rows)
+    return {name: encode_rows(table, outputs[name], spec, rows) for name, spec in specs.items()}
+
+
 def encode_rows(table: pa.Table, output: Mapping[str, Any], spec: Target, rows: Any) -> Tensor:
     """Encoded targets of these rows, at their positions in a tensor over the whole table."""
     column = output["target"]
@@ -85,5 +101,6 @@ def pad_tags(tags: Encoded) -> Tensor:
 
 def _check_words(table: pa.Table, inputs: Mapping[str, Any], column: str, rows: Any) -> None:
     words = next(iter(inputs.values()))["column"]
+    require_columns(table, [words], role="an input")
     taken = pa.array(rows)
     check_lengths(table[words].take(taken), table[column].take(taken), name=column, rows=rows)

@@ -1,8 +1,10 @@
 """One cell: trained, scored beside its baselines, saved, recorded."""
 
 import functools
+import math
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +17,16 @@ from torch import nn
 from matrixhub.data.columns import values
 from matrixhub.data.splits import Splits
 from matrixhub.data.store import StoredFeatures
+from matrixhub.errors import DataError
 from matrixhub.plan import Cell
 from matrixhub.plan.cell import digest
 from matrixhub.run.baselines import Baseline, baselines
 from matrixhub.run.evaluate import Scores, evaluate
-from matrixhub.run.feed import FeatureFeed, Feed, RowFeed
+from matrixhub.run.feed import FeatureFeed, Feed, RowFeed, num_truncated
 from matrixhub.run.loop import History, Task, fit
 from matrixhub.run.model import ProductModel, Readout, build
 from matrixhub.run.product import save_product
+from matrixhub.run.records import record_head, strict
 from matrixhub.run.session import Session
 from matrixhub.run.targets import Targets, fit_targets
 
@@ -77,14 +81,18 @@ def train_cell(
     Raises:
         DataError, TrainingError, ArtifactError: with what to do.
     """
-    targets = fit_targets(table, cell.product["outputs"], cell.product["inputs"], splits)
+    if not len(splits.test):
+        raise DataError("no row is left for test, and a product is scored on some: see product.split")
+    targets = session.together(
+        lambda: fit_targets(table, cell.product["outputs"], cell.product["inputs"], splits)
+    )
     trained = _train(cell, table=table, splits=splits, targets=targets, features=features, session=session)
-    record = _record(cell, trained, splits)
+    record = _record(cell, trained, splits, features)
     finish = functools.partial(
         _finish, record, cell, trained, targets,
         table=table, splits=splits, split_key=split_key, session=session, workshop=workshop,
     )  # fmt: skip
-    session.together(finish, main_only=True)
+    session.on_main(finish)
     return record
 
 
@@ -107,8 +115,9 @@ def _finish(
                 cell, name, table=table, splits=splits, split_key=split_key, targets=targets,
                 model=trained.model, session=session, workshop=workshop,
             )  # fmt: skip
-            record["baselines"][name] = {baseline.name: baseline.metrics for baseline in found}
-    folder = session.folder / "artifacts" / f"{cell.name}-{cell.id[:6]}"
+            record["baselines"][name] = {baseline.name: strict(baseline.metrics) for baseline in found}
+    plain = re.sub(r"[^\w.+-]+", "_", cell.name).lstrip(".")
+    folder = session.folder / "artifacts" / f"{plain}-{cell.id[:6]}"
     save_product(
         folder,
         cell=cell,
@@ -130,41 +139,21 @@ def _train(
     session: Session,
 ) -> Trained:
     trainer, accelerator = cell.trainer, session.accelerator
-    modalities = {name: one["modality"] for name, one in cell.product["inputs"].items()}
-    set_seed(trainer["seed"])
-    # Every cell that trains an encoder starts from a copy of its own.
-    encoders: dict[str, Any] = (
-        {m: build("encoder", options) for m, options in cell.encoder.items()}
-        if trainer["train_encoder"]
-        else {}
+    model, feed = session.together(
+        lambda: _build(cell, table=table, splits=splits, targets=targets, features=features, session=session)
     )
-    dims = {name: encoders[m].dim if encoders else features[name].dim for name, m in modalities.items()}
-    set_seed(trainer["seed"])
-    readout = Readout(dims=dims, fusion=cell.fusion, head=cell.head, targets=targets.specs)
-    feed: Feed
-    if encoders:
-        columns = {
-            n: values(table, one["column"], words=cell.level == "tokens")
-            for n, one in cell.product["inputs"].items()
-        }
-        feed = RowFeed(columns, {name: encoders[m] for name, m in modalities.items()}, accelerator.device)
-    else:
-        feed = FeatureFeed(features, accelerator.device)
-        sample = splits.train if cell.level == "pooled" else splits.train[:STANDARDIZE_ROWS]
-        readout.to(accelerator.device)
-        readout.standardize(next(iter(feed.inputs([sample])))[1])  # type: ignore[arg-type]
-    model = ProductModel(encoders, modalities, readout)
     weights = {name: output["weight"] for name, output in cell.product["outputs"].items()}
     task = Task(feed, targets.encoded, weights, splits.train, splits.validation)
+    num_steps = trainer["epochs"] * math.ceil(len(splits.train) / trainer["batch_size"])
     started = time.perf_counter()
     try:
-        with session.progress(f"train {cell.name}", trainer["epochs"], "epochs") as advance:
+        with session.progress(f"train {cell.name}", num_steps, "steps") as advance:
             history = fit(
                 model,
                 task,
                 trainer=trainer,
                 accelerator=accelerator,
-                on_epoch=lambda entry: advance(1, f"loss {entry['loss']:.4f}"),
+                on_step=lambda step, loss: advance(1, loss),
             )
         seconds = time.perf_counter() - started
         scores = evaluate(model, feed, targets.encoded, splits.test, accelerator=accelerator)
@@ -172,6 +161,35 @@ def _train(
         # The accelerator holds on to what it prepared; the next cell needs the room.
         accelerator.free_memory()
     return Trained(model, history, scores, seconds)
+
+
+def _build(
+    cell: Cell,
+    *,
+    table: pa.Table,
+    splits: Splits,
+    targets: Targets,
+    features: Mapping[str, StoredFeatures],
+    session: Session,
+) -> tuple[ProductModel, Feed]:
+    """The model with its initial weights, and what feeds it."""
+    device, inputs, seed = session.accelerator.device, cell.product["inputs"], cell.trainer["seed"] % 2**32
+    modalities = {name: one["modality"] for name, one in inputs.items()}
+    set_seed(seed)
+    # Every cell that trains an encoder starts from a copy of its own.
+    trained = cell.encoder if cell.trainer["train_encoder"] else {}
+    encoders: dict[str, Any] = {m: build("encoder", options) for m, options in trained.items()}
+    dims = {name: encoders[m].dim if encoders else features[name].dim for name, m in modalities.items()}
+    set_seed(seed)
+    readout = Readout(dims=dims, fusion=cell.fusion, head=cell.head, targets=targets.specs).to(device)
+    model = ProductModel(encoders, modalities, readout)
+    if encoders:
+        columns = {n: values(table, i["column"], words=cell.level == "tokens") for n, i in inputs.items()}
+        return model, RowFeed(columns, {name: encoders[m] for name, m in modalities.items()}, device)
+    feed = FeatureFeed(features, device)
+    sample = splits.train if cell.level == "pooled" else splits.train[:STANDARDIZE_ROWS]
+    readout.standardize({name: feed.features(name, sample) for name in features})
+    return model, feed
 
 
 def _whole(cell: Cell, model: ProductModel, session: Session) -> ProductModel:
@@ -199,9 +217,6 @@ def _baselines(
     options = cell.encoder[modality]
     key = digest([split_key, cell.product["outputs"][output], options["name"]])
     if key not in workshop.baselines:
-        session.say(
-            f"[dim]baselines of {cell.product['name']}[/dim]"
-        ) if session.console.is_terminal else None
         words = cell.level == "tokens"
         encoder: Any = model.encoders[modality] if model.encoders else session.encoder(options).module
         encoded = targets.encoded[output]
@@ -217,31 +232,32 @@ def _baselines(
     return workshop.baselines[key]
 
 
-def _record(cell: Cell, trained: Trained, splits: Splits) -> dict[str, Any]:
+def _record(
+    cell: Cell, trained: Trained, splits: Splits, features: Mapping[str, StoredFeatures]
+) -> dict[str, Any]:
     heads = {name: trained.model.readout.head(name) for name in trained.scores.metrics}
+    main = {n: {"metric": h.metric, "higher_is_better": h.higher_is_better} for n, h in heads.items()}
     return {
-        "cell": cell.id,
-        "name": cell.name,
-        "product": cell.product["name"],
-        "encoder": cell.encoder_label,
-        "head": cell.head_label,
-        "overrides": list(cell.overrides),
-        "status": "done",
-        "main": {
-            name: {"metric": head.metric, "higher_is_better": head.higher_is_better}
-            for name, head in heads.items()
-        },
-        "metrics": trained.scores.metrics,
-        "losses": trained.scores.losses,
+        **record_head(cell, "done"),
+        "main": main,
+        "metrics": strict(trained.scores.metrics),
+        "losses": strict(trained.scores.losses),
         "baselines": {name: {} for name in heads},
         "num_rows": {
             "train": len(splits.train),
             "validation": len(splits.validation),
             "test": len(splits.test),
         },
-        "notes": list(splits.notes),
-        "epochs": trained.history.epochs,
+        "notes": [*splits.notes, *_notes(splits, features)],
+        "epochs": strict(trained.history.epochs),
         "best_epoch": trained.history.best_epoch,
         "num_steps": trained.history.num_steps,
         "train_seconds": round(trained.seconds, 3),
     }
+
+
+def _notes(splits: Splits, features: Mapping[str, StoredFeatures]) -> Iterator[str]:
+    if not len(splits.validation):
+        yield "There are no validation rows: the best epoch was chosen by the training loss."
+    if features and (cut := num_truncated(features)):
+        yield f"{cut:,} rows are longer than their encoder reads, and were cut."

@@ -1,4 +1,4 @@
-"""One process of a run: ``python -m matrixhub.run.worker RUN_FOLDER``, started by torchrun or in process."""
+"""One process of a run, by torchrun (``-m matrixhub.run.worker RUN_FOLDER [--quiet]``) or in process."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def main() -> None:
     """Entry of a rank: what ends it early is left in the run folder for the parent to tell."""
     folder = Path(sys.argv[1])
     try:
-        work(folder)
+        work(folder, quiet="--quiet" in sys.argv[2:])
     except Exception as error:
         rank = int(os.environ.get("RANK", "0"))
         message = {"rank": rank, "message": f"{type(error).__name__}: {error}"}

@@ -1,0 +1,88 @@
+"""Which epoch was the best: the figure that is watched, and the weights that had it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from matrixhub.errors import ConfigError, TrainingError
+from matrixhub.run.evaluate import Scores
+from matrixhub.run.model import ProductModel
+
+TRAIN_LOSS, LOSS = "train_loss", "loss"
+_ERRORS = ("mae", "mse", "rmse")
+"""Metrics known to be better when lower, beside a head's own."""
+
+
+class Best:
+    """Keeps the weights of the epoch with the best figure.
+
+    Args:
+        model: whose weights they are.
+        monitor: name of the figure in the entries it will look at.
+    """
+
+    def __init__(self, model: ProductModel, monitor: str) -> None:
+        self.model = model
+        self.monitor = monitor
+        self.sign = 1.0 if _lower_is_better(model, monitor) else -1.0
+        self.figure = math.inf
+        self.epoch = 0
+        self._kept: dict[str, Tensor] | None = None
+
+    def look(self, entry: Mapping[str, Any]) -> None:
+        """Keep the weights as they are now if this epoch was the best so far."""
+        figure = self.sign * float(entry[self.monitor])
+        if figure < self.figure:
+            self.figure, self.epoch, self._kept = figure, entry["epoch"], trained_state(self.model)
+
+    def restore(self) -> int:
+        """Give the model the best weights, in eval mode; which epoch they are of.
+
+        Raises:
+            TrainingError: the figure was never a finite number.
+        """
+        if self._kept is None:
+            raise TrainingError(
+                f"trainer.monitor={self.monitor} was never a finite number; try a lower trainer.lr."
+            )
+        self.model.load_state_dict(self._kept, strict=False)
+        self.model.eval()
+        return self.epoch
+
+
+def figures(scores: Scores, weights: Mapping[str, float]) -> dict[str, float]:
+    """What can be monitored: ``loss``, the weighted sum over the outputs, and ``OUTPUT.METRIC``."""
+    found = {LOSS: sum(weights[name] * loss for name, loss in scores.losses.items())}
+    for output, metrics in scores.metrics.items():
+        found |= {f"{output}.{name}": value for name, value in metrics.items()}
+    return found
+
+
+def require_figure(name: str, allowed: Mapping[str, float]) -> None:
+    """Refuse to monitor what is not measured.
+
+    Raises:
+        ConfigError: lists the figures that are.
+    """
+    if name not in (TRAIN_LOSS, *allowed):
+        known = ", ".join([*allowed, TRAIN_LOSS])
+        raise ConfigError(f"trainer.monitor={name}: choose one of {known}.")
+
+
+def trained_state(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of what training changes: parameters with gradients, and all buffers."""
+    names = {name for name, p in model.named_parameters() if p.requires_grad}
+    names |= {name for name, _ in model.named_buffers()}
+    with torch.no_grad():
+        return {name: tensor.clone() for name, tensor in model.state_dict().items() if name in names}
+
+
+def _lower_is_better(model: ProductModel, monitor: str) -> bool:
+    output, _, metric = monitor.partition(".")
+    if not metric:
+        return True
+    head = model.readout.head(output)
+    return metric in _ERRORS or (metric == head.metric and not head.higher_is_better)
