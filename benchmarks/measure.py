@@ -1,0 +1,50 @@
+"""Shared by all benchmarks: sides timed in turn, a table of medians and ratios, JSON."""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+
+def in_turn(sides: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each side, A B A B …, after one warm-up of each."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for work in sides.values():
+        work()
+    for _ in range(rounds):
+        for name, work in sides.items():
+            started = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def ratio(seconds: dict[str, list[float]], slow: str, fast: str) -> float:
+    """How many times ``slow`` takes the time of ``fast``: the median over rounds of the ratio in each."""
+    return statistics.median(a / b for a, b in zip(seconds[slow], seconds[fast], strict=True))
+
+
+def report(title: str, rows: list[dict[str, object]], json_file: Path | None) -> None:
+    """Print rows as a table; write them as JSON when a file is named."""
+    table = Table(title=title, title_justify="left")
+    for name in rows[0]:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+    Console(width=120).print(table)
+    if json_file:
+        json_file.write_text(json.dumps({"title": title, "rows": rows}, indent=1))
+
+
+def arguments(doc: str, **defaults: int) -> argparse.Namespace:
+    """``--json`` and integer options with these defaults."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--json", type=Path)
+    for name, value in defaults.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    return parser.parse_args()
