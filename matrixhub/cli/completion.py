@@ -1,11 +1,14 @@
 """``matrixhub completion SHELL``: prints a script; the script asks back what may be typed next."""
 
+import itertools
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from matrixhub.cli.main import COMMANDS, Parser
 
 COMPOSING = ("run", "plan")
+FLAGS = ("--config-dir", "--help", "--multirun")
 
 BASH = """\
 _matrixhub() {
@@ -71,10 +74,36 @@ def complete(line: str) -> list[str]:
 
 
 def _overrides(line: str) -> list[str]:
-    """Groups, options and keys, as Hydra's own completion finds them."""
+    """Flags, groups, options and keys that the last word may become."""
+    *before, last = line.split(" ")
+    if before and before[-1] == "--config-dir":
+        return []  # the shell completes folders
+    if last.startswith("-"):
+        return [flag for flag in FLAGS if flag.startswith(last)]
+    folders = [Path(after) for word, after in itertools.pairwise(before) if word == "--config-dir"]
+    words = [word for word in before if word and not word.startswith("-") and Path(word) not in folders]
+    if not any(word.startswith("product=") for word in [*words, last]):
+        words.insert(0, "product=text")  # keys are known only once everything is chosen
+    # Of the values of a sweep, the one behind the last comma.
+    key, equals, values = last.partition("=")
+    done, comma, piece = values.rpartition(",")
+    found = _query(words, f"{key}{equals}{piece}", [folder for folder in folders if folder.is_dir()])
+    return [match.replace("=", f"={done}{comma}", 1) for match in found]
+
+
+def _query(words: list[str], last: str, folders: list[Path]) -> list[str]:
+    """What Hydra's own completion finds, and what it leaves out of a group that holds another one."""
+    from hydra.core.object_type import ObjectType
     from hydra.plugins.completion_plugin import DefaultCompletionPlugin
 
     from matrixhub.config.compose import CONFIG_NAME, Composer
 
-    found = DefaultCompletionPlugin(Composer().loader)._query(config_name=CONFIG_NAME, line=line)
-    return [match for match in found if not match.startswith("hydra")]
+    composer = Composer(folders)
+    with composer.explained([]):
+        plugin = DefaultCompletionPlugin(composer.loader)
+        found = plugin._query(config_name=CONFIG_NAME, line=" ".join([*words, last]))
+        nested = {match for match in found if match.isidentifier()}
+        options = {m for m in nested if composer.loader.get_group_options(m, ObjectType.CONFIG)}
+    matches = {match for match in found if match not in nested}
+    matches |= {f"{match}=" for match in options} | {f"{match}/" for match in nested}
+    return sorted(match for match in matches if not match.lstrip("+~").startswith("hydra"))

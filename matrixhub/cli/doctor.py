@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matrixhub import __version__
 from matrixhub.cli.main import Parser
 from matrixhub.config.search import conf_dir
-from matrixhub.plugins import hub
+from matrixhub.plugins import Plugin, hub
 
 PACKAGES = (
     "torch",
@@ -43,18 +43,30 @@ def main(argv: Sequence[str]) -> int:
     print(f"devices    {_devices() if versions['torch'] else 'unknown without torch: pip install torch'}")
     print(f"hub access {'off (HF_HUB_OFFLINE is set)' if _offline() else 'on'}")
     print(f"configs    {conf_dir()}")
-    print("plugins")
-    for plugin in hub().plugins:
-        count = sum(c.namespace == plugin.namespace for c in hub().registry.of_kind())
-        state = f"set aside: {plugin.fault}" if plugin.fault else f"{count} components"
-        print(f"  {plugin.namespace:<10} {plugin.distribution} {plugin.version}: {state}")
-        if plugin.fault:
-            print(f"  {'':<10} what to do: pip install --upgrade {plugin.distribution}, or tell its author; "
-                  f"pip uninstall {plugin.distribution} to be rid of it")  # fmt: skip
+    print("\n".join(plugin_lines()))
     missing = [name for name in ("torch", "accelerate") if not versions[name]]
     if missing:
         print(f"what to do: pip install {' '.join(missing)}")
     return 1 if hub().faults or missing else 0
+
+
+def plugin_lines() -> list[str]:
+    """What each plugin offers, or why it was set aside and what to do; imports nothing heavy."""
+    lines = ["plugins"]
+    for plugin in hub().plugins:
+        count = sum(c.namespace == plugin.namespace for c in hub().registry.of_kind())
+        state = f"set aside: {plugin.fault}" if plugin.fault else f"{count} components"
+        lines.append(f"  {plugin.namespace:<10} {plugin.distribution} {plugin.version}: {state}")
+        if plugin.fault:
+            lines.append(f"  {'':<10} what to do: {_cure(plugin)}")
+    return lines
+
+
+def _cure(plugin: Plugin) -> str:
+    remove = f"pip uninstall {plugin.distribution}"
+    if "is taken" in plugin.fault:
+        return f"{remove}, or the other one"
+    return f"pip install --upgrade {plugin.distribution}, or tell its author; {remove} to be rid of it"
 
 
 def _version(name: str) -> str:

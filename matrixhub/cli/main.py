@@ -59,7 +59,9 @@ def main(argv: Sequence[str]) -> int:
         0 when all went well, 1 when something failed, 2 for bad input.
     """
     try:
-        return _dispatch(list(argv))
+        code = _dispatch(list(argv))
+        sys.stdout.flush()
+        return code
     except MatrixHubError as error:
         print(f"matrixhub: {error}", file=sys.stderr)
         return error.exit_code
@@ -126,9 +128,10 @@ class CommandGroup:
 
 
 def help_text() -> str:
-    """The page of ``matrixhub --help``."""
-    width = max(len(name) for name in COMMANDS)
-    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    """The page of ``matrixhub --help``, plugins' commands last."""
+    commands = COMMANDS | {name: extra.help for name, extra in plugin_commands().items()}
+    width = max(len(name) for name in commands)
+    lines = [f"  {name:<{width}}  {text}" for name, text in commands.items()]
     return "\n".join(
         [ABOUT, "usage: matrixhub COMMAND ...", "", "commands:", *lines, "", FIRST_STEPS]
     ).rstrip()

@@ -19,7 +19,8 @@ def main(argv: Sequence[str]) -> int:
     known = hub().registry.of_kind()
     found = [c for c in known if name in (c.name, c.alias)]
     if not found:
-        raise UnknownNameError("component", name, {c.name for c in known}, hub().fault_of(name))
+        names = {c.name if "." in name else c.alias for c in known}
+        raise UnknownNameError("component", name, names, hub().fault_of(name))
     print("\n\n".join(_page(component) for component in found))
     return 0
 

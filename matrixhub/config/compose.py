@@ -25,6 +25,8 @@ from matrixhub.config.strict import refuse_unknown
 from matrixhub.errors import ConfigError
 
 CONFIG_NAME = "config"
+HYDRA_VERSION = "1.3"
+"""Whose behaviour is ours; an application around us may have chosen another for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,6 @@ class Composer:
     """
 
     def __init__(self, config_dirs: Sequence[Path] = ()) -> None:
-        if not isinstance(version.getbase(), str | None):
-            version.setbase("1.3")
         for folder in config_dirs:
             if not folder.is_dir():
                 raise ConfigError(f"--config-dir {folder}: there is no such folder.")
@@ -66,7 +66,7 @@ class Composer:
         Raises:
             ConfigError: unknown or missing keys and names, wrong types, bad syntax.
         """
-        with self._explained(overrides, COMPOSE_FAULTS):
+        with self.explained(overrides, COMPOSE_FAULTS):
             return self._job(self._load(overrides, RunMode.RUN), overrides)
 
     def sweep(self, overrides: Sequence[str], execute: Execute, *, multirun: bool = False) -> None:
@@ -83,13 +83,13 @@ class Composer:
         Raises:
             ConfigError: as ``compose``.
         """
-        with self._explained(overrides, COMPOSE_FAULTS):
+        with self.explained(overrides, COMPOSE_FAULTS):
             master = self._load(overrides, RunMode.MULTIRUN, validate_sweep_overrides=multirun)
         if not multirun and master.hydra.mode != RunMode.MULTIRUN:
             execute([self.compose(overrides)])
             return
         launcher = _PlanLauncher(self, master, execute)
-        with tempfile.TemporaryDirectory() as scratch, self._explained(overrides):
+        with tempfile.TemporaryDirectory() as scratch, self.explained(overrides):
             # Sweepers write a multirun.yaml of their own; our run folder holds the plan instead.
             master.hydra.sweep.dir = scratch
             sweeper = self._sweeper(master, launcher)
@@ -126,13 +126,19 @@ class Composer:
         return Job(config={str(k): v for k, v in plain.items()}, choices=chosen, overrides=tuple(overrides))
 
     @contextlib.contextmanager
-    def _explained(
+    def explained(
         self, overrides: Sequence[str], faults: tuple[type[Exception], ...] = FAULTS
     ) -> Iterator[None]:
+        """Hydra as we want it, its errors as ours."""
+        base = version.VersionBase.instance()
+        others = base.version_base
+        version.setbase(HYDRA_VERSION)
         try:
             yield
         except faults as error:
             raise explain(error, overrides, self.loader) from error
+        finally:
+            base.version_base = others
 
 
 @dataclass(slots=True)
@@ -148,7 +154,7 @@ class _PlanLauncher:
             raise ConfigError("The sweep is empty: a range() or glob() in it matches nothing.")
         jobs = []
         for overrides in job_overrides:
-            with self.composer._explained(overrides, COMPOSE_FAULTS):
+            with self.composer.explained(overrides, COMPOSE_FAULTS):
                 config = self.composer.loader.load_sweep_config(self.master, list(overrides))
                 jobs.append(self.composer._job(config, overrides))
         values = self.execute(jobs)

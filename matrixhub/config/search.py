@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra._internal.core_plugins import structured_config_source
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
@@ -89,6 +90,36 @@ class RegistrySource(ConfigSource):
         return hub().registry.group_options(group).get(option) if group else None
 
 
+class StructuredConfigSource(structured_config_source.StructuredConfigSource):
+    """Hydra's ConfigStore, its own nodes only: another application's must not meet ours of the same name.
+
+    Hydra wants a source of this class name to be the last.
+    """
+
+    @staticmethod
+    def scheme() -> str:
+        return "matrixhub-hydra"
+
+    def is_group(self, config_path: str) -> bool:
+        return _is_hydras(config_path) and super().is_group(config_path)
+
+    def is_config(self, config_path: str) -> bool:
+        return _is_hydras(config_path) and super().is_config(config_path)
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        if not _is_hydras(config_path):
+            raise ConfigLoadError(f"Config not found: {config_path}")
+        return super().load_config(config_path)
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        found = super().list(config_path, results_filter)
+        return [name for name in found if _is_hydras(f"{config_path}/{name}".lstrip("/"))]
+
+
+def _is_hydras(config_path: str) -> bool:
+    return config_path in ("", "hydra") or config_path.startswith("hydra/")
+
+
 def _only_encoders() -> list[Any]:
     """Defaults for modalities that ``conf/config.yaml`` does not know: their encoder, where there is one."""
     known = ("encoder/text", "encoder/image")
@@ -103,6 +134,7 @@ def _only_encoders() -> list[Any]:
 def search_path(config_dirs: list[Path]) -> ConfigSearchPathImpl:
     """Where names are looked up: the user's folders, the plugins' presets, the shipped conf, the registry."""
     Plugins.instance().register(RegistrySource)
+    Plugins.instance().register(StructuredConfigSource)
     path = ConfigSearchPathImpl()
     path.append("hydra", "pkg://hydra.conf")
     for folder in config_dirs:
@@ -111,5 +143,5 @@ def search_path(config_dirs: list[Path]) -> ConfigSearchPathImpl:
         path.append("plugin", folder.resolve().as_uri())
     path.append("main", conf_dir().resolve().as_uri())
     path.append("registry", f"{RegistrySource.scheme()}://")
-    path.append("schema", "structured://")
+    path.append("schema", f"{StructuredConfigSource.scheme()}://")
     return path

@@ -1,0 +1,88 @@
+"""What is installed, what its options are, what would run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import matrixhub as mh
+from matrixhub.cli.main import main
+from tests.command import command
+from tests.fixture_plugin.fake import FAULTS, write_plugin
+
+
+def said(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    assert main(argv) == 0
+    return capsys.readouterr().out
+
+
+def test_list_has_one_line_for_each_component(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = said(capsys, "list").splitlines()
+    assert [line.split()[:2] for line in lines] == [[c.kind, c.name] for c in mh.list_components()]
+    (toy,) = (line for line in lines if "fixture.toy" in line)
+    assert "Made-up rows with every kind of column" in toy
+    assert "[matrixhub-fixture 0.1.0]" in toy
+
+
+@pytest.mark.parametrize("kind", ["encoder", "encoders"])
+def test_list_of_one_kind(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = said(capsys, "list", kind).splitlines()
+    assert {line.split()[0] for line in lines} == {"encoder"}
+    assert any("text.transformer" in line for line in lines)
+
+
+def test_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = json.loads(said(capsys, "list", "head", "--json"))
+    (linear,) = (row for row in rows if row["name"] == "heads.linear")
+    assert linear["produces"] == ["classification", "multilabel", "regression", "token_classification"]
+    assert linear["distribution"] == "matrixhub-heads"
+
+
+def test_list_names_plugins_set_aside(tmp_path: Path) -> None:
+    write_plugin(tmp_path, "acme", FAULTS["raises_at_import"].code)
+    done = command("list", site=tmp_path)
+    assert done.returncode == 0
+    last = done.stdout.splitlines()[-1]
+    assert last == "set aside  acme (fake-acme): RuntimeError: no licence file; see: matrixhub doctor"
+
+
+def test_show_gives_types_defaults_and_docs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = said(capsys, "show", "heads.mlp")
+    assert page.startswith("heads.mlp (head, matrixhub-heads ")
+    assert "Hidden layers with GELU, then a linear layer." in page
+    assert "choose it with: head=heads.mlp" in page
+    assert "head.hidden: list[int], default [256]\n      Width of each hidden layer." in page
+    assert "head.standardize: bool, default True\n      Bring frozen features" in page
+
+
+def test_show_says_what_is_required_read_and_given(capsys: pytest.CaptureFixture[str]) -> None:
+    page = said(capsys, "show", "transformer")
+    assert "encoder.text.checkpoint: str, required" in page
+    assert "reads: text" in page
+    assert "gives: pooled, tokens" in page
+    assert "choose it with: encoder/text=text.transformer" in page
+    assert "product.source.path: Any, required" in said(capsys, "show", "core.table")
+
+
+@pytest.mark.parametrize("component", mh.list_components(), ids=lambda c: f"{c.kind} {c.name}")
+def test_every_installed_component_can_be_shown_and_documents_its_options(
+    component: "mh.registry.Component", capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = said(capsys, "show", component.name)
+    lines = page.splitlines()
+    assert lines[1].strip(), "the config has no docstring"
+    prefix = component.groups[0].replace("/", ".")
+    for number, line in enumerate(lines):
+        if line.startswith(f"  {prefix}."):
+            assert number + 1 < len(lines) and lines[number + 1].startswith("      "), f"no doc: {line}"
+
+
+def test_plan_as_json_is_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["product=toy", "head=linear,mlp"]
+    data = json.loads(said(capsys, "plan", *argv, "-m", "--json"))
+    assert data == json.loads(json.dumps(mh.plan(argv, multirun=True).to_dict()))
+
+
+def test_flags_may_stand_between_overrides(capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "plan", "product=toy", "-m", "head=linear,mlp").startswith("2 cells")
+    assert said(capsys, "plan", "--multirun", "head=linear,mlp", "product=toy").startswith("2 cells")
