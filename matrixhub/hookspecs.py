@@ -24,6 +24,7 @@ API_VERSION = 1
 
 hookspec = pluggy.HookspecMarker("matrixhub")
 hookimpl = pluggy.HookimplMarker("matrixhub")
+"""Marks a function of a plugin as its implementation of the hook of that name."""
 
 
 @hookspec

@@ -1,0 +1,70 @@
+"""Every YAML that is shipped composes into something that can be planned."""
+
+from pathlib import Path
+
+import pytest
+
+import matrixhub as mh
+from matrixhub.config.search import conf_dir
+from matrixhub.plugins import hub
+
+FOLDERS = (conf_dir(), *hub().config_dirs)
+FILES = [(folder, path) for folder in FOLDERS for path in sorted(folder.rglob("*.yaml"))]
+OF_MODALITY = {"text": "product=text", "image": "product=image"}
+
+
+def option(folder: Path, path: Path) -> tuple[str, str]:
+    relative = path.relative_to(folder).with_suffix("")
+    return relative.parent.as_posix(), relative.name
+
+
+def overrides(group: str, name: str) -> list[str]:
+    """What it takes to use the option in a plan."""
+    chosen = f"{group}={name}"
+    kind, _, modality = group.partition("/")
+    match kind:
+        case ".":
+            return ["product=text", "product.source.path=x.csv"]
+        case "product" if not modality:
+            return [chosen, *(["product.source.path=x.csv"] if own_data(name) else [])]
+        case "encoder":
+            return [OF_MODALITY[modality], "product.source.path=x", chosen]
+        case "matrix":
+            return [chosen]
+        case _:
+            return ["product=text", "product.source.path=x.csv", chosen]
+
+
+def own_data(product: str) -> bool:
+    """Whether it is one of the core's, which want a path."""
+    return (conf_dir() / "product" / f"{product}.yaml").exists()
+
+
+def test_there_are_presets() -> None:
+    groups = {option(folder, path)[0] for folder, path in FILES}
+    assert {"product", "encoder/text", "encoder/image", "trainer", "launch", "matrix"} <= groups
+
+
+@pytest.mark.parametrize(("folder", "path"), FILES, ids=[str(p.relative_to(f)) for f, p in FILES])
+def test_every_yaml_composes(folder: Path, path: Path) -> None:
+    plan = mh.plan(overrides(*option(folder, path)))
+    assert plan.cells
+    assert plan.refused == []
+
+
+@pytest.mark.parametrize(("folder", "path"), FILES, ids=[str(p.relative_to(f)) for f, p in FILES])
+def test_every_yaml_says_what_it_is_and_names_no_code(folder: Path, path: Path) -> None:
+    text = path.read_text()
+    first = text.removeprefix("# @package _global_\n").splitlines()[0]
+    assert first.startswith("# ") and len(first) > 15
+    assert "_target_" not in text
+
+
+@pytest.mark.parametrize("group", sorted(hub().registry.groups))
+def test_every_component_is_an_option_of_its_groups(group: str) -> None:
+    from matrixhub.config.compose import Composer
+    from matrixhub.config.groups import all_groups
+
+    loader = Composer().loader
+    assert group in all_groups(loader)
+    assert set(hub().registry.group_options(group)) <= set(loader.get_group_options(group))
