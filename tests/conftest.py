@@ -8,6 +8,8 @@ import pytest
 
 # Before anything imports a library that reads them; subprocesses inherit them.
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="true")
+# Tiny models: threads that wait for each other cost far more than they give.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 

@@ -1,9 +1,8 @@
 """Small products over the toy rows of the fixture plugin, one for each kind of task."""
 
+import json
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 import matrixhub as mh
 
@@ -34,6 +33,9 @@ PRODUCTS: dict[str, dict[str, Any]] = {
     "broken": {"inputs": {"text": {"column": "txet", "modality": "text"}}, "outputs": {"label": LABEL}},
 }
 
+FAST = ("trainer.lr=0.03", "trainer.batch_size=32", "trainer.epochs=15", "trainer.schedule=linear")
+"""Enough to learn the toy rows in a second."""
+
 
 def write_products(folder: Path, rows: int = 300) -> Path:
     """A config folder with these products; their rows come already split."""
@@ -41,7 +43,7 @@ def write_products(folder: Path, rows: int = 300) -> Path:
     for name, product in PRODUCTS.items():
         config = {"defaults": [{"source": "fixture.toy"}, "_self_"], "name": name, **product}
         config["source"] = {"rows": rows, "given_split": True}
-        (folder / "product" / f"{name}.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        (folder / "product" / f"{name}.yaml").write_text(json.dumps(config))
     return folder
 
 
@@ -61,3 +63,9 @@ def run_toy(folder: Path, *overrides: str, rows: int = 300, multirun: bool = Fal
     if not conf.exists():
         write_products(conf, rows)
     return mh.run([*toy_options(folder), *overrides], config_dir=conf, quiet=True, multirun=multirun)
+
+
+def record_of(run: mh.Run, product: str, head: str = "linear") -> dict[str, Any]:
+    """The one record of that product and head."""
+    (found,) = (r for r in run.records if r["product"] == product and r["head"] == head)
+    return found

@@ -1,5 +1,6 @@
 """The leaderboard: every score beside its baselines, with the number of rows it was measured on."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,17 +43,22 @@ def _lines(records: Sequence[Record]) -> list[dict[str, Any]]:
             main = record["main"][output]
             score = metrics[main["metric"]]
             name, rival = best_baseline(record, output)
-            ahead = rival is None or (score - rival) * (1 if main["higher_is_better"] else -1) >= 0
+            sign = 1 if main["higher_is_better"] else -1
+            ahead = rival is None or (score is not None and sign * (score - rival) >= 0)
             label = main["metric"] if len(record["metrics"]) == 1 else f"{output}.{main['metric']}"
             figures = [
-                label, f"{score:.4f}",
-                "-" if rival is None else f"{rival:.4f}", name if ahead else f"{name} (ahead)",
+                label, _shown(score), _shown(rival), name if ahead else f"{name} (ahead)",
                 f"{record['num_rows']['test']:,}", f"{record['train_seconds']:.1f}",
             ]  # fmt: skip
-            rank = -score if main["higher_is_better"] else score
+            rank = math.inf if score is None else -sign * score
             who = (record["product"], record["encoder"], record["head"])
             lines.append({"who": who, "apart": apart, "figures": figures, "ahead": ahead, "rank": rank})
     return lines
+
+
+def _shown(score: float | None) -> str:
+    """A score; a dash for one that is none, such as a metric that is not defined on these rows."""
+    return "-" if score is None else f"{score:.4f}"
 
 
 def _order(line: Mapping[str, Any]) -> tuple[str, float]:
@@ -65,7 +71,7 @@ def best_baseline(record: Record, output: str) -> tuple[str, float | None]:
     scores = {
         name: metrics[main["metric"]]
         for name, metrics in record["baselines"].get(output, {}).items()
-        if main["metric"] in metrics
+        if metrics.get(main["metric"]) is not None
     }
     if not scores:
         return "-", None

@@ -1,6 +1,7 @@
 """Schedules against their closed formulas; which weights decay, and at which rate they learn."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ STEPS = 40
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
 def test_the_rate_follows_its_formula(schedule: str, warmup: float) -> None:
     rising = math.ceil(warmup * STEPS)
-    after = {
+    after: Any = {
         "constant": lambda t: 1.0,
         "linear": lambda t: 1.0 - t,
         "cosine": lambda t: (1 + math.cos(math.pi * t)) / 2,
