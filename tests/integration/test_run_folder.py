@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import matrixhub as mh
+from matrixhub.artifacts.folder import write_artifact
 from matrixhub.run import encode, executor
 from tests.toys import FAST, run_toy, toy_options, write_products
 
@@ -139,19 +140,16 @@ def test_frozen_encoders_are_linked_and_each_artifact_is_whole(tmp_path: Path) -
 
 
 def test_an_artifact_that_failed_is_not_linked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from matrixhub.run import product
+    turns = iter([True, False])
 
-    write, turns = product.write_artifact, iter([True, False])
+    def fail_once(folder: Path, manifest: Any, content: Any) -> None:
+        if next(turns):
+            (tmp_path / "never").mkdir()
+            content(tmp_path / "never")
+            raise mh.ArtifactError("the disk is full")
+        write_artifact(folder, manifest, content)
 
-    def fail_once(*args: Any, **options: Any) -> None:
-        write(*args, **options) if not next(turns) else fail(*args)
-
-    def fail(folder: Path, manifest: Any, content: Any) -> None:
-        content(tmp_path / "never")
-        raise mh.ArtifactError("the disk is full")
-
-    (tmp_path / "never").mkdir()
-    monkeypatch.setattr(product, "write_artifact", fail_once)
+    monkeypatch.setattr("matrixhub.run.product.write_artifact", fail_once)
     run = run_toy(tmp_path, "product=colour,size", "trainer.epochs=1", multirun=True)
     assert [record["status"] for record in run.records] == ["failed", "done"]
     assert run.load("size")("the tiny blue car").value is not None
@@ -190,9 +188,7 @@ def test_a_metric_that_is_no_number_is_none_in_strict_json(
     found = {"accuracy": float("nan"), "macro_f1": 0.5}
     monkeypatch.setattr(tasks.Classification, "metrics", lambda self, outputs, targets: found)
     run = run_toy(tmp_path, "product=colour", "trainer.epochs=1")
-    strict = json.loads(
-        (run.folder / "records.jsonl").read_text(), parse_constant=lambda name: pytest.fail(name)
-    )
+    strict = json.loads((run.folder / "records.jsonl").read_text(), parse_constant=pytest.fail)
     assert strict["metrics"]["label"] == {"accuracy": None, "macro_f1": 0.5}
     assert strict["epochs"][0]["label.accuracy"] is None
     assert mh.load(run.records[0]["artifact"]).manifest["metrics"]["label"]["accuracy"] is None
