@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from matrixhub.config.compose import Composer, Job
+from matrixhub.config.schema import TrainerConfig
 from matrixhub.errors import ConfigError
 
 TOY = ["product=toy", "encoder/text=hash"]
@@ -107,7 +108,7 @@ def test_inputs_and_outputs_are_added_and_left_out() -> None:
 def test_values_of_a_group_can_be_given_as_a_mapping() -> None:
     config = compose("trainer={lr: 0.5, epochs: 2}").config
     assert (config["trainer"]["lr"], config["trainer"]["epochs"]) == (0.5, 2)
-    assert config["trainer"]["batch_size"] == 64
+    assert config["trainer"]["batch_size"] == TrainerConfig().batch_size
 
 
 def test_a_job_is_plain_data_without_hydra() -> None:
@@ -130,7 +131,7 @@ def test_composing_twice_in_one_process_gives_the_same() -> None:
     other = composer.compose(["product=news"])
     assert composer.compose(["product=toy", "trainer.lr=0.5"]) == first
     assert Composer().compose(["product=toy", "trainer.lr=0.5"]) == first
-    assert other.config["trainer"]["lr"] == 1e-3
+    assert other.config["trainer"]["lr"] == TrainerConfig().lr
 
 
 def test_a_preset_of_a_plugin_wins_over_the_bare_component_and_ones_own_folder_over_both(
