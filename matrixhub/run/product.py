@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import difflib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,8 @@ import torch
 from matrixhub import __version__
 from matrixhub.artifacts.folder import link_or_copy, read_manifest, sha256_of, write_artifact
 from matrixhub.artifacts.weights import load_state, load_weights, save_weights
-from matrixhub.data.columns import as_columns, require_columns, values
-from matrixhub.errors import ArtifactError, DataError, MatrixHubError, PluginError, unknown_name
+from matrixhub.data.columns import as_columns, values
+from matrixhub.errors import ArtifactError, DataError, MatrixHubError, PluginError
 from matrixhub.plan import Cell
 from matrixhub.plan.cell import digest
 from matrixhub.plugins import hub
@@ -102,7 +103,9 @@ class Product:
         return outputs, mask
 
     def _columns(self, table: pa.Table) -> dict[str, list[Any]]:
-        require_columns(table, self.columns, role="an input of this product")
+        for column in self.columns:
+            if column not in table.column_names:
+                raise DataError(_lacks(column, table.column_names))
         return {name: values(table, one["column"], words=self._words) for name, one in self.inputs.items()}
 
     @property
@@ -130,8 +133,7 @@ class Product:
             several = f"a mapping of {', '.join(self.inputs)} to values, or a tuple in this order"
             return f"this product reads several inputs: give {several}, not {type(row).__name__}."
         missing = [c for n, i in self.inputs.items() if n not in row for c in as_columns(i["column"])]
-        absent = next(column for column in missing if column not in row)
-        return unknown_name("column", absent, map(str, row), "It is an input of this product.")
+        return _lacks(next(column for column in missing if column not in row), list(map(str, row)))
 
     @torch.inference_mode()
     def _forward(
@@ -165,6 +167,12 @@ class Product:
         if len(answers) == 1:
             return list(next(iter(answers.values())))
         return [dict(zip(answers, row, strict=True)) for row in zip(*answers.values(), strict=True)]
+
+
+def _lacks(column: str, present: Sequence[str]) -> str:
+    near = difflib.get_close_matches(column, present, n=1)
+    hint = f" Did you mean '{column}' where it says '{near[0]}'?" if near else ""
+    return f"there is no '{column}', which this product reads.{hint} There is: {', '.join(present)}."
 
 
 def _ordered(parts: Sequence[Features], back: torch.Tensor, *, tokens: bool) -> Features:

@@ -60,7 +60,7 @@ def model(
     readout = Readout(
         dims={"x": DIM},
         fusion=None,
-        head={"name": "heads.linear", **(head or {})},
+        head={"name": "heads.linear", "label_smoothing": 0.0, **(head or {})},
         targets=targets or {"y": CLASSES},
     )
     return ProductModel({}, {"x": "text"}, readout)
