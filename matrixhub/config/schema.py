@@ -69,13 +69,13 @@ class TrainerConfig:
 
     train_encoder: bool = False
     """False: frozen encoder, features computed once. True: full fine-tune."""
-    epochs: int = 50
+    epochs: int = 100
     """At most; early stopping may end sooner."""
     batch_size: int = 64
     """Rows for each optimizer step, over all processes and accumulation steps together."""
     accumulation: int = 1
     """Micro-batches for each optimizer step."""
-    lr: float = 1e-3
+    lr: float = 3e-3
     """Peak learning rate of AdamW (Loshchilov and Hutter 2019)."""
     encoder_lr: float | None = None
     """Of the encoder when it trains; None takes lr."""
@@ -89,7 +89,7 @@ class TrainerConfig:
     """Largest global gradient norm; None leaves gradients alone."""
     monitor: str = "loss"
     """Validation figure that picks the best weights: loss, or OUTPUT.METRIC such as topic.accuracy."""
-    patience: int | None = 5
+    patience: int | None = 10
     """Epochs without a better figure before training stops; None never stops early."""
     seed: int = 0
     """Of initial weights, data order and dropout."""

@@ -12,17 +12,21 @@ from torch import Tensor, nn
 from matrixhub import ConfigError, Features, Prediction, Target
 from matrixhub_heads.tasks import build_task
 
+_SCALINGS = ("together", "each", "none")
 _SMALLEST_SPREAD = 1e-6  # a feature that varies less is taken as constant
 
 
 def build_linear(
-    *, dim: int, target: Target, dropout: float = 0.0, standardize: bool = True, label_smoothing: float = 0.0
+    *,
+    dim: int,
+    target: Target,
+    dropout: float = 0.0,
+    standardize: str = "together",
+    label_smoothing: float = 0.02,
 ) -> "TaskHead":
     """One linear layer. Options as in ``LinearConfig``."""
     network = mlp(dim, (), target.num_outputs, dropout=dropout)
-    return TaskHead(
-        network, dim=dim, target=target, label_smoothing=label_smoothing, standardize_features=standardize
-    )
+    return TaskHead(network, dim=dim, target=target, label_smoothing=label_smoothing, scaling=standardize)
 
 
 def build_mlp(
@@ -31,14 +35,12 @@ def build_mlp(
     target: Target,
     hidden: Sequence[int] = (256,),
     dropout: float = 0.1,
-    standardize: bool = True,
-    label_smoothing: float = 0.0,
+    standardize: str = "together",
+    label_smoothing: float = 0.02,
 ) -> "TaskHead":
     """Hidden layers, then a linear one. Options as in ``MLPConfig``."""
     network = mlp(dim, hidden, target.num_outputs, dropout=dropout)
-    return TaskHead(
-        network, dim=dim, target=target, label_smoothing=label_smoothing, standardize_features=standardize
-    )
+    return TaskHead(network, dim=dim, target=target, label_smoothing=label_smoothing, scaling=standardize)
 
 
 def build_pair(
@@ -47,8 +49,8 @@ def build_pair(
     target: Target,
     hidden: Sequence[int] = (),
     dropout: float = 0.0,
-    standardize: bool = True,
-    label_smoothing: float = 0.0,
+    standardize: str = "together",
+    label_smoothing: float = 0.02,
 ) -> "PairHead":
     """Two inputs compared. Options as in ``PairConfig``.
 
@@ -61,9 +63,7 @@ def build_pair(
             f"number. Give the product two inputs and one encoder, or choose head=mlp."
         )
     network = mlp(2 * dim, hidden, target.num_outputs, dropout=dropout)
-    return PairHead(
-        network, dim=dim, target=target, label_smoothing=label_smoothing, standardize_features=standardize
-    )
+    return PairHead(network, dim=dim, target=target, label_smoothing=label_smoothing, scaling=standardize)
 
 
 def mlp(dim: int, hidden: Sequence[int], num_outputs: int, *, dropout: float) -> nn.Sequential:
@@ -90,7 +90,7 @@ class TaskHead(nn.Module):
         dim: D, width of the features.
         target: what to learn.
         label_smoothing: see ``LinearConfig``.
-        standardize_features: False leaves the features as they are, whatever ``standardize`` is given.
+        scaling: together, each or none; see ``LinearConfig.standardize``.
     """
 
     feature_mean: Tensor
@@ -103,10 +103,12 @@ class TaskHead(nn.Module):
         dim: int,
         target: Target,
         label_smoothing: float,
-        standardize_features: bool,
+        scaling: str,
     ) -> None:
         super().__init__()
-        self.network, self.target, self.standardize_features = network, target, standardize_features
+        if scaling not in _SCALINGS:
+            raise ConfigError(f"head.standardize={scaling}: allowed is {', '.join(_SCALINGS)}.")
+        self.network, self.target, self.scaling = network, target, scaling
         self.task = build_task(target, label_smoothing=label_smoothing)
         self.level, self.metric = self.task.level, self.task.metric
         self.higher_is_better = self.task.higher_is_better
@@ -116,12 +118,17 @@ class TaskHead(nn.Module):
     def standardize(self, mean_D: Tensor, std_D: Tensor) -> None:
         """Bring features to mean 0 and spread 1 from now on; the numbers are saved with the weights.
 
+        ``together`` divides all features by one number, their mean square spread: dividing each by its own
+        would blow up those that hardly vary to the size of those that tell classes apart.
+
         Args:
             mean_D, std_D: float (D,), over the training rows (and their real words, for token features).
         """
-        if self.standardize_features:
-            self.feature_mean.copy_(mean_D)
-            self.feature_std.copy_(torch.where(std_D > _SMALLEST_SPREAD, std_D, 1.0))
+        if self.scaling == "none":
+            return
+        spread_D = std_D if self.scaling == "each" else std_D.square().mean().sqrt().expand_as(std_D)
+        self.feature_mean.copy_(mean_D)
+        self.feature_std.copy_(torch.where(spread_D > _SMALLEST_SPREAD, spread_D, 1.0))
 
     def forward(self, features: Features) -> Tensor:
         """float32 outputs: (B, C), (B,) in the units of the data for regression, (B, T, C) for tags."""

@@ -16,10 +16,11 @@ class LinearConfig:
 
     dropout: float = 0.0
     """Share of the features set to zero at random while training."""
-    standardize: bool = True
-    """Bring frozen features to mean 0 and spread 1 first, which lets one learning rate fit every encoder."""
-    label_smoothing: float = 0.0
-    """Share of the target spread evenly over all classes (Szegedy et al. 2016); not for regression."""
+    standardize: str = "together"
+    """Bring frozen features to mean 0 and spread 1 first, so that one learning rate fits every encoder:
+    together (one scale for all), each (one scale a feature, for columns in units of their own) or none."""
+    label_smoothing: float = 0.02
+    """Share of the target spread evenly over all classes (Szegedy et al. 2016); a regression has none."""
 
 
 @dataclass

@@ -44,7 +44,7 @@ def build_task(target: Target, *, label_smoothing: float = 0.0) -> Task:
     """The task of a target.
 
     Raises:
-        ConfigError: label smoothing is out of range, or asked for a regression.
+        ConfigError: label smoothing is out of range.
     """
     if not 0 <= label_smoothing < 1:
         raise ConfigError(f"head.label_smoothing={label_smoothing}: allowed is 0 to below 1, such as 0.1.")
@@ -55,8 +55,6 @@ def build_task(target: Target, *, label_smoothing: float = 0.0) -> Task:
             return Multilabel(target.classes, label_smoothing)
         case "token_classification":
             return Tagging(target.classes, label_smoothing)
-        case "regression" if label_smoothing:
-            raise ConfigError("A regression has no labels to smooth. Remove head.label_smoothing.")
         case _:
             return Regression(target.std)
 

@@ -82,7 +82,8 @@ def test_what_is_registered_is_what_is_built(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "task"), LEARNABLE)
 def test_learns_what_can_be_learned(name: str, task: str) -> None:
-    head = build(name, TARGETS[task], dropout=0.0)
+    # The toy's features come in units of their own, from 0.01 to 100.
+    head = build(name, TARGETS[task], dropout=0.0, standardize="each")
     features, targets = toy(task)
     head.standardize(*moments(head, features))
     losses = train(head, features, targets)
@@ -125,22 +126,35 @@ def test_weights_and_standardization_are_in_the_state_dict(name: str, task: str)
         assert torch.equal(other(features), expected)
 
 
-def test_standardize_sets_the_scale_and_spares_constant_features() -> None:
+def test_standardize_sets_one_scale_for_all_features() -> None:
     head = build("linear", TARGETS["classification"])
     features, _ = toy("classification")
     mean_D, std_D = features.pooled_BD.mean(0), features.pooled_BD.std(0)
-    std_D[0] = 0
     head.standardize(mean_D, std_D)
     seen: list[Tensor] = []
     head.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     head(features)
     assert torch.allclose(seen[0].mean(0), torch.zeros(D), atol=1e-3)
-    assert torch.allclose(seen[0].std(0)[1:], torch.ones(D - 1), atol=1e-4)
-    assert seen[0][:, 0].abs().max() < 1  # left in its own small unit, not blown up
+    assert seen[0].std(0).square().mean().item() == pytest.approx(1.0, abs=1e-4)
+    # What varied more than another feature still does, in the same proportion.
+    assert torch.allclose(seen[0].std(0) / seen[0].std(0)[0], std_D / std_D[0], atol=1e-4)
+
+
+def test_standardize_each_feature_by_its_own_scale_and_spares_constant_ones() -> None:
+    head = build("linear", TARGETS["classification"], standardize="each")
+    head.standardize(torch.ones(D), torch.tensor([0.0, *[2.0] * (D - 1)]))
+    assert head.feature_std.tolist() == [1.0, *[2.0] * (D - 1)]
+
+
+@pytest.mark.parametrize("scaling", ["together", "each"])
+def test_standardize_leaves_constant_features_finite(scaling: str) -> None:
+    head = build("linear", TARGETS["classification"], standardize=scaling)
+    head.standardize(torch.ones(D), torch.zeros(D))
+    assert head.feature_std.tolist() == [1.0] * D
 
 
 def test_standardize_can_be_switched_off() -> None:
-    head = build("linear", TARGETS["classification"], standardize=False)
+    head = build("linear", TARGETS["classification"], standardize="none")
     head.standardize(torch.full((D,), 3.0), torch.full((D,), 2.0))
     assert head.feature_mean.tolist() == [0.0] * D
     assert head.feature_std.tolist() == [1.0] * D
@@ -196,8 +210,8 @@ def test_pair_measures_both_inputs_by_one_ruler() -> None:
     head = build("pair", TARGETS["classification"], dim=4)
     head.standardize(torch.tensor([0.0, 1.0, 2.0, 1.0]), torch.tensor([1.0, 2.0, 1.0, 2.0]))
     assert head.feature_mean.tolist() == [1.0, 1.0, 1.0, 1.0]
-    # The spread of both together: within (1) and between (1) them.
-    assert head.feature_std.tolist() == pytest.approx([2**0.5, 2.0, 2**0.5, 2.0])
+    # The spread of both together: within and between them, over all features.
+    assert head.feature_std.tolist() == pytest.approx([3**0.5] * 4)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +221,7 @@ def test_pair_measures_both_inputs_by_one_ruler() -> None:
         ("linear", "classification", {"dropout": 1.0}, "head.dropout=1.0"),
         ("mlp", "classification", {"hidden": [16, 0]}, "head.hidden"),
         ("linear", "classification", {"label_smoothing": 1.5}, "head.label_smoothing=1.5"),
-        ("linear", "regression", {"label_smoothing": 0.1}, "no labels to smooth"),
+        ("linear", "classification", {"standardize": "all"}, "head.standardize=all"),
     ],
 )
 def test_options_that_cannot_be(name: str, task: str, options: dict[str, Any], says: str) -> None:

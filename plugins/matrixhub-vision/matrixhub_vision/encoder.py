@@ -56,7 +56,7 @@ class ImageEncoder(nn.Module):
         *,
         pooling: str = "default",
         channels_last: bool = True,
-        budget: int = 8,
+        budget: int = 4,
     ) -> None:
         super().__init__()
         self._format = torch.channels_last if channels_last else torch.contiguous_format

@@ -43,7 +43,7 @@ class TimmConfig:
     """Precision of the weights: float32, bfloat16 or float16. Features are always float32."""
     channels_last: bool = True
     """Keep colour as the innermost dimension in memory: faster convolutions, same values."""
-    budget: int = 8
+    budget: int = 4
     """Images in a batch when only encoding."""
 
 

@@ -188,7 +188,7 @@ def test_it_is_what_the_core_expects(build: Build) -> None:
     assert (
         isinstance(encoder, Encoder) and isinstance(encoder, SavesAssets) and isinstance(encoder, HasBaseline)
     )
-    assert (encoder.modality, encoder.dim, encoder.budget, encoder.training) == ("image", 512, 8, False)
+    assert (encoder.modality, encoder.dim, encoder.budget, encoder.training) == ("image", 512, 4, False)
     assert all(name.startswith("model.") for name in encoder.state_dict())
 
 

@@ -52,7 +52,7 @@ def test_show_gives_types_defaults_and_docs(capsys: pytest.CaptureFixture[str]) 
     assert "Hidden layers with GELU, then a linear layer." in page
     assert "choose it with: head=heads.mlp" in page
     assert "head.hidden: list[int], default [256]\n      Width of each hidden layer." in page
-    assert "head.standardize: bool, default True\n      Bring frozen features" in page
+    assert "head.standardize: str, default 'together'\n      Bring frozen features" in page
 
 
 def test_show_says_what_is_required_read_and_given(capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,7 +42,7 @@ def write(folder: Path, path: str, text: str) -> None:
         ("product.split.group=null", None),
         ("encoder.text.dim=8", 8),
         ("head.dropout=0.3", 0.3),
-        ("head.standardize=false", False),
+        ("head.standardize=none", "none"),
         ("trainer.lr=3e-4", 3e-4),
         ("trainer.encoder_lr=1e-5", 1e-5),
         ("trainer.clip=null", None),
