@@ -135,5 +135,8 @@ def _reworded(text: str) -> str:
         return f"'~{named[1] if named else ''}' leaves out what is not there."
     if chosen := re.match(r"Multiple values for ([\w/]+)\.", first):
         return f"{chosen[1]} is chosen already: type {chosen[1]}=NAME without '+'."
+    if nested := re.match(r"In '(.+)': Could not override '([\w/]+)@", first):
+        group = nested[2]
+        return f"{nested[1]}.yaml: write 'override /{group}@_global_.{group.replace('/', '.')}: NAME'."
     # What else Hydra advises (to append, to add a plus) leads nowhere here.
     return re.split(r"\.? To append |\.? Did you mean to ", " ".join([first, *rest]))[0].rstrip(".") + "."

@@ -172,6 +172,10 @@ def test_options_that_come_with_a_package_that_is_not_installed_name_it() -> Non
         (b"nmae: mine\n", ("product/mine.yaml: Unknown key 'product.nmae'", "'product.name'")),
         (b"defaults: [source: fixture.toi]\n", ("Unknown product/source 'fixture.toi'", "'fixture.toy'")),
         (b"outputs: {label: {taks: x}}\n", ("product/mine.yaml: Unknown key", "outputs.label.task'")),
+        (
+            b"defaults: [override /encoder/text: hash]\n",
+            ("product/mine.yaml: write 'override /encoder/text@_global_.encoder.text: NAME'",),
+        ),
         (b"split: {seed: soon}\n", ("product/mine.yaml: product.split.seed: 'soon' is not a whole number",)),
     ],
 )

@@ -43,6 +43,7 @@ def write(folder: Path, path: str, text: str) -> None:
         ("encoder.text.dim=8", 8),
         ("head.dropout=0.3", 0.3),
         ("head.standardize=none", "none"),
+        ("product.split.stratify=true", True),
         ("trainer.lr=3e-4", 3e-4),
         ("trainer.encoder_lr=1e-5", 1e-5),
         ("trainer.clip=null", None),
@@ -166,3 +167,14 @@ def test_ones_own_config_replaces_the_root_without_losing_its_types(tmp_path: Pa
 def test_a_product_preset_may_choose_its_head(tmp_path: Path) -> None:
     assert Composer().compose(["product=pair"]).config["head"]["name"] == "heads.pair"
     assert Composer().compose(["product=pair", "head=mlp"]).config["head"]["name"] == "heads.mlp"
+
+
+def test_a_product_of_ones_own_may_choose_its_encoder(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "product/mine.yaml",
+        "defaults: [toy, override /encoder/text@_global_.encoder.text: hash, _self_]\n",
+    )
+    composer = Composer([tmp_path])
+    assert composer.compose(["product=mine"]).choices["encoder/text"] == "hash"
+    assert composer.compose(["product=mine", "encoder/text=bert_base"]).choices["encoder/text"] == "bert_base"
