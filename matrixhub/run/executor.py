@@ -1,6 +1,7 @@
 """A plan, stage by stage. A stage that fails costs the cells that need it, and no others."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from matrixhub.run.encode import encode_part
 from matrixhub.run.model import build, code_digest
 from matrixhub.run.records import append_record, failure_record, log_unexpected
 from matrixhub.run.session import Session
+from matrixhub.run.targets import fit_targets
 from matrixhub.run.train import Workshop, train_cell
 
 
@@ -38,6 +40,7 @@ class Executor:
 
     session: Session
     results: dict[str, Any] = field(default_factory=dict)
+    doomed: dict[str, Failure] = field(default_factory=dict)
     records: list[dict[str, Any]] = field(default_factory=list)
     workshop: Workshop = field(default_factory=lambda: Workshop({}, {}))
 
@@ -51,18 +54,21 @@ class Executor:
             "train": self._train,
         }
         last_need = {key: stage.key for stage in plan.stages for key in stage.needs}
+        looked_ahead = False
         for stage in plan.stages:
+            if not looked_ahead and stage.kind in ("encode", "train"):
+                self._look_ahead()
+                looked_ahead = True
             self.results[stage.key] = self._attempt(stage, do[stage.kind])
             for key in stage.needs:
                 if last_need[key] == stage.key:
-                    del self.results[key]
+                    self.results.pop(key, None)
         return self.records
 
     def _attempt(self, stage: Stage, work: Callable[[Stage], Any]) -> Any:
-        broken = next((r for k in stage.needs if isinstance(r := self.results.get(k), Failure)), None)
         try:
-            if broken:
-                raise broken.error
+            if failure := self._already_failed(stage):
+                raise failure.error
             return work(stage)
         except Exception as error:
             if self.session.accelerator.num_processes > 1 and not isinstance(error, MatrixHubError):
@@ -71,6 +77,28 @@ class Executor:
             if stage.kind == "train":
                 self._record_failure(stage, error)
             return Failure(error)
+
+    def _already_failed(self, stage: Stage) -> Failure | None:
+        """Why the stage cannot be done, or is of use to no cell."""
+        needed = (self.results.get(key) for key in stage.needs)
+        broken = next((result for result in needed if isinstance(result, Failure)), None)
+        if broken or stage.kind not in ("encode", "train"):
+            return broken
+        doomed = [self.doomed[cell] for cell in stage.cells if cell in self.doomed]
+        return doomed[0] if len(doomed) == len(stage.cells) else None
+
+    def _look_ahead(self) -> None:
+        """Find the cells whose targets cannot be learned before anything costly is done for them."""
+        for stage in self.session.plan.stages:
+            if stage.kind != "train" or self._already_failed(stage):
+                continue
+            product = self.session.plan.cells[stage.spec["cell"]].product
+            table, splits = (self.results[key] for key in stage.needs[:2])
+            fit = functools.partial(fit_targets, table, product["outputs"], product["inputs"], splits)
+            try:
+                self.session.together(fit)
+            except MatrixHubError as error:
+                self.doomed[stage.spec["cell"]] = Failure(error)
 
     def _load(self, stage: Stage) -> pa.Table:
         table = self.session.together(lambda: build("source", stage.spec["source"]).read())

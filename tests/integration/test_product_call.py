@@ -93,7 +93,9 @@ def test_a_row_among_others_is_answered_as_alone(trained: mh.Run, name: str) -> 
         alone, _ = made.outputs_of(table.slice(row, 1))
         (single,) = alone.values()
         width = single.shape[1] if single.ndim > 1 else None
-        assert float((output[row, :width] - single[0]).abs().max() if width else output[row] - single[0]) < 1e-5
+        assert (
+            float((output[row, :width] - single[0]).abs().max() if width else output[row] - single[0]) < 1e-5
+        )
 
 
 def test_a_row_that_was_cut_says_so(trained: mh.Run) -> None:
@@ -109,7 +111,7 @@ def test_a_row_that_was_cut_says_so(trained: mh.Run) -> None:
 def test_empty_and_odd_texts_have_an_answer(trained: mh.Run) -> None:
     """Reliability row 21."""
     colour = product(trained, "colour")
-    odd = ["", " ", "\x00", "\ud800", "‮red", "x" * 1_000_000]
+    odd = ["", " ", "\x00", "\ud800", "\u202ered", "x" * 1_000_000]
     assert len(colour(odd)) == len(odd)
     assert product(trained, "tagging")("").value == []
 
@@ -124,7 +126,9 @@ def test_empty_and_odd_texts_have_an_answer(trained: mh.Run) -> None:
         ("picture", ["/nowhere.png"], r"row 1: not an image"),
     ],
 )
-def test_a_row_that_cannot_be_read_is_named(trained: mh.Run, name: str, rows: list[Any], message: str) -> None:
+def test_a_row_that_cannot_be_read_is_named(
+    trained: mh.Run, name: str, rows: list[Any], message: str
+) -> None:
     with pytest.raises(mh.DataError, match=message):
         product(trained, name)(rows)
 
