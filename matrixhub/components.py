@@ -44,8 +44,8 @@ class DatasetConfig:
 
     path: str = MISSING
     """Hub id, or a folder written by ``save_to_disk``."""
-    name: str | None = None
-    """Configuration of the dataset."""
+    subset: str | None = None
+    """Configuration of the dataset, such as mrpc of glue."""
     split: Any = None
     """One split only, in the datasets library's syntax, or a mapping of train, validation and test to such;
     None reads all of them as given splits."""

@@ -143,6 +143,8 @@ class Hub:
         ) -> None:
             if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
                 raise PluginError(f"config of {kind} '{name}' is not a dataclass")
+            if any(field.name == "name" for field in dataclasses.fields(config)):
+                raise PluginError(f"config of {kind} '{name}' has a field 'name', which names the component")
             scratch.add(
                 Component(
                     kind=kind,

@@ -30,19 +30,19 @@ class DatasetSource:
         self,
         *,
         path: str,
-        name: str | None = None,
+        subset: str | None = None,
         split: str | Mapping[str, str] | None = None,
         revision: str | None = None,
         limit: int | None = None,
     ) -> None:
         if limit is not None and limit < 1:
             raise ConfigError(f"limit is {limit}: it must be at least 1, or null for all rows.")
-        self._path, self._name, self._revision, self._limit = path, name, revision, limit
+        self._path, self._subset, self._revision, self._limit = path, subset, revision, limit
         self._split = dict(split) if isinstance(split, Mapping) else split
 
     def fingerprint(self) -> str:
         """Changes with the files of a folder, or with what the library says of a dataset of the hub."""
-        options = (self._path, self._name, self._split, self._revision, self._limit)
+        options = (self._path, self._subset, self._split, self._revision, self._limit)
         digest = hashlib.sha256(repr(options).encode())
         if self._folder.is_dir():
             for file in sorted(self._folder.rglob("*")):
@@ -89,7 +89,7 @@ class DatasetSource:
     def _of_hub(self) -> dict[str | None, Any]:
         library = _library()
         try:
-            return self._select(library.load_dataset(self._path, self._name, revision=self._revision))
+            return self._select(library.load_dataset(self._path, self._subset, revision=self._revision))
         except MatrixHubError:
             raise
         except Exception as error:  # the library raises whatever its storage, network and builders raise

@@ -12,15 +12,7 @@ from matrixhub.protocols import Source
 from matrixhub.registry import Component
 from tests.contracts.tiny import SOURCES, variants
 
-CLASHING = pytest.mark.xfail(
-    strict=True,
-    raises=AttributeError,
-    reason="DatasetConfig has an option called 'name', which is where the name of a component stands",
-)
-VARIANTS = [
-    pytest.param(variant, marks=CLASHING if variant[0].name == "core.dataset" else ())
-    for variant in variants(mh.list_components("source"), SOURCES)
-]
+VARIANTS = variants(mh.list_components("source"), SOURCES)
 
 
 @dataclasses.dataclass
