@@ -17,9 +17,7 @@ def main() -> None:
     assert spec is not None and spec.submodule_search_locations
     folder = Path(spec.submodule_search_locations[0]) / "model"
     texts = mh.create("source", "demo.reviews", limit=args.rows).read()["text"].to_pylist()
-    ours = mh.create(
-        "encoder", "text.transformer", checkpoint=str(folder), normalize=True, max_length=256
-    )
+    ours = mh.create("encoder", "text.transformer", checkpoint=str(folder), normalize=True, max_length=256)
     peer = SentenceTransformer(str(folder), device=str(next(ours.parameters()).device))
     peer.max_seq_length = 256
     got = {}
@@ -31,7 +29,9 @@ def main() -> None:
         got["peer"] = peer.encode(texts, show_progress_bar=False)
 
     with torch.inference_mode():
-        seconds = in_turn({"matrixhub": encode_ours, "sentence-transformers": encode_peer}, rounds=args.rounds)
+        seconds = in_turn(
+            {"matrixhub": encode_ours, "sentence-transformers": encode_peer}, rounds=args.rounds
+        )
     cosine = float((np.asarray(got["ours"]) * np.asarray(got["peer"])).sum(axis=1).min())
     rows: list[dict[str, object]] = [
         {"way": name, "texts/s": len(texts) / float(np.median(times))} for name, times in seconds.items()

@@ -28,7 +28,9 @@ def main() -> None:
             if turn:  # the first round fills the file cache
                 seconds[name].append(time.perf_counter() - started)
     bare = statistics.median(seconds["bare python"])
-    rows: list[dict[str, object]] = [{"command": "bare python", "ms": bare * 1000, "above it": 0.0, "limit": "-"}]
+    rows: list[dict[str, object]] = [
+        {"command": "bare python", "ms": bare * 1000, "above it": 0.0, "limit": "-"}
+    ]
     for name, (_, limit) in COMMANDS.items():
         took = statistics.median(seconds[name])
         rows.append({"command": name, "ms": took * 1000, "above it": (took - bare) * 1000, "limit": limit})
