@@ -18,7 +18,9 @@ def environment(site: Path | None = None, **extra: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **extra}
 
 
-def command(*argv: str, site: Path | None = None, cwd: Path | None = None, **extra: str) -> Done:
+def command(
+    *argv: str, site: Path | None = None, cwd: Path | None = None, timeout: int = 300, **extra: str
+) -> Done:
     """Run ``matrixhub`` with these arguments."""
     return subprocess.run(
         [str(SCRIPT), *argv],
@@ -27,7 +29,7 @@ def command(*argv: str, site: Path | None = None, cwd: Path | None = None, **ext
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=timeout,
     )
 
 
