@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matrixhub.errors import MatrixHubError, PluginError, TrainingError
+from matrixhub.errors import ConfigError, MatrixHubError, PluginError, TrainingError
 from matrixhub.plan import Plan
 from matrixhub.plugins import hub
 
@@ -68,9 +68,9 @@ def new_run_folder(output_dir: str) -> Path:
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
-            if not Path(output_dir).is_dir():
-                raise MatrixHubError(f"output_dir={output_dir} is not a folder.") from None
             continue
+        except OSError as error:
+            raise ConfigError(f"output_dir={output_dir}: no folder can be made there ({error}).") from error
         return folder.resolve()
     raise MatrixHubError(f"Too many runs in {output_dir} at once.")
 
