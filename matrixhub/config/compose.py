@@ -83,6 +83,15 @@ class Composer:
         Raises:
             ConfigError: as ``compose``.
         """
+        chosen = {override.partition("=")[0] for override in overrides}
+        if not multirun and "product" in chosen and "matrix" not in chosen:
+            # The common case, composed once. A config may still turn out to hold a sweep.
+            with self.explained(overrides, COMPOSE_FAULTS):
+                config = self._load(overrides, RunMode.RUN)
+                job = None if config.hydra.mode == RunMode.MULTIRUN else self._job(config, overrides)
+            if job:
+                execute([job])
+                return
         with self.explained(overrides, COMPOSE_FAULTS):
             master = self._load(overrides, RunMode.MULTIRUN, validate_sweep_overrides=multirun)
         if not multirun and master.hydra.mode != RunMode.MULTIRUN:
