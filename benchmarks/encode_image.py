@@ -22,7 +22,7 @@ def main() -> None:
     for label, name in MODELS.items():
         ours = mh.create("encoder", "vision.timm", model=name, pretrained=False)
         peer = timm.create_model(name, num_classes=0, pretrained=False).eval()
-        peer.load_state_dict(_plain_state(ours, peer))
+        peer.load_state_dict(ours.model.state_dict())
         transform = timm.data.create_transform(**timm.data.resolve_model_data_config(peer), is_training=False)
         got: dict[str, np.ndarray] = {}
 
@@ -51,13 +51,6 @@ def main() -> None:
             }
         )
     report(f"encode_image, {len(paths):,} textile photographs", rows, args.json)
-
-
-def _plain_state(ours: torch.nn.Module, peer: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Weights of the encoder under the names of the bare timm model."""
-    state = ours.state_dict()
-    names = {key: next(name for name in state if name.endswith(key)) for key in peer.state_dict()}
-    return {key: state[name] for key, name in names.items()}
 
 
 if __name__ == "__main__":
