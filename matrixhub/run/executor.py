@@ -1,26 +1,20 @@
 """A plan, stage by stage. A stage that fails costs the cells that need it, and no others."""
 
-import contextlib
 import functools
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from accelerate.utils import gather_object
 
-from matrixhub.data.columns import as_columns, require_columns, values
-from matrixhub.data.digests import row_digests
+from matrixhub.data.columns import as_columns, require_columns
 from matrixhub.data.splits import Splits, make_splits
 from matrixhub.data.store import StoredFeatures
-from matrixhub.errors import DataError, MatrixHubError, TrainingError
+from matrixhub.errors import DataError, MatrixHubError
 from matrixhub.plan import Cell, Stage
-from matrixhub.plan.cell import digest
 from matrixhub.plugins import hub
-from matrixhub.run.encode import encode_part
-from matrixhub.run.model import build, code_digest
+from matrixhub.run.features import stored_features
+from matrixhub.run.model import build
 from matrixhub.run.records import append_record, failure_record, log_unexpected
 from matrixhub.run.session import Session
 from matrixhub.run.targets import fit_targets
@@ -126,56 +120,7 @@ class Executor:
 
     def _encode(self, stage: Stage) -> StoredFeatures:
         (table,) = self._needed(stage)
-        session, spec = self.session, stage.spec
-        columns = as_columns(spec["column"])
-        require_columns(table, columns, role="an input")
-        loaded = session.together(lambda: session.encoder(spec["encoder"]))
-        component = hub().component("encoder", spec["encoder"]["name"])
-        rows = session.together(lambda: b"".join(row_digests(table, columns, exact=True)).hex())
-        made_by = [component.version, code_digest(component.target), spec["encoder"], loaded.digest]
-        key = digest([*made_by, spec["level"], columns, rows])
-        with session.store.lock(key) if session.is_main else contextlib.nullcontext():
-            stored = self._agree(session.store.get(key) if session.is_main else None, key)
-            if stored is None:
-                stored = self._compute(stage, table, loaded.module, key)
-        return stored
-
-    def _agree(self, mine: StoredFeatures | None, key: str) -> StoredFeatures | None:
-        """What the main process found, if the others can read it too."""
-        if self.session.accelerator.num_processes == 1:
-            return mine
-        (found,) = gather_object([mine is not None])[:1]
-        if found and mine is None:
-            mine = self.session.store.get(key)
-        return mine if all(gather_object([mine is not None])) else None
-
-    def _compute(self, stage: Stage, table: pa.Table, encoder: Any, key: str) -> StoredFeatures:
-        session = self.session
-        world, rank = session.accelerator.num_processes, session.accelerator.process_index
-        rows = np.arange(rank, table.num_rows, world)
-        level = stage.spec["level"]
-        started = time.perf_counter()
-        with session.progress(f"encode {stage.label}", len(rows), "rows") as advance:
-            part = session.together(
-                lambda: encode_part(
-                    encoder,
-                    values(table, stage.spec["column"], rows, words=level == "tokens"),
-                    rows,
-                    level=level,
-                    device=session.accelerator.device,
-                    on_rows=advance,
-                )
-            )
-        whole = [part] if world == 1 else gather_object([part])
-        session.on_main(
-            lambda: session.store.put(key, whole, num_rows=table.num_rows, pooled=level == "pooled")
-        )
-        seconds = time.perf_counter() - started
-        session.say(f"encoded {stage.label}: {table.num_rows:,} rows in {seconds:.1f} s")
-        stored = session.store.get(key)
-        if stored is None:
-            raise TrainingError(f"The features just written are not readable at {session.store.folder(key)}.")
-        return stored
+        return stored_features(stage, table, self.session)
 
     def _train(self, stage: Stage) -> dict[str, Any]:
         table, splits, *features = self._needed(stage)
