@@ -9,7 +9,7 @@ import pytest
 
 import matrixhub as mh
 from matrixhub.artifacts.folder import write_artifact
-from matrixhub.run import encode, executor
+from matrixhub.run import encode, features
 from tests.toys import FAST, run_toy, toy_options, write_products
 
 Calls = list[int]
@@ -24,7 +24,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
         seen.append(len(rows))
         return encode.encode_part(encoder, values, rows, **options)
 
-    monkeypatch.setattr(executor, "encode_part", counted)
+    monkeypatch.setattr(features, "encode_part", counted)
     return seen
 
 
@@ -103,7 +103,7 @@ def test_edited_code_of_an_encoder_is_not_served_stale(
 ) -> None:
     few = ("product=colour", "trainer.epochs=1", "baseline=false")
     run_toy(tmp_path, *few)
-    monkeypatch.setattr(executor, "code_digest", lambda target: "edited")
+    monkeypatch.setattr(features, "code_digest", lambda target: "edited")
     run_toy(tmp_path, *few)
     assert len(calls) == 2
 
