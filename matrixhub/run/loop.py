@@ -204,7 +204,7 @@ def train_steps(
         # Under fp16 the scaler expects infinite gradients now and then, and skips those steps itself.
         watched = step_loss if scaled or norm is None else step_loss + norm
         if not torch.isfinite(watched):
-            raise NonFiniteError(_name_rows(plain, task, np.concatenate(step_rows), accelerator))
+            raise NonFiniteError(name_rows(plain, task, np.concatenate(step_rows), accelerator))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         yield step_loss
@@ -226,7 +226,7 @@ def _loss(heads: nn.ModuleDict, answer: tuple[Outputs, Tensor | None], task: Tas
 
 
 @torch.no_grad()
-def _name_rows(model: ProductModel, task: Task, rows: Rows, accelerator: Accelerator) -> str:
+def name_rows(model: ProductModel, task: Task, rows: Rows, accelerator: Accelerator) -> str:
     """Which rows made the loss non-finite, found one by one; all of the batch when none does alone."""
     model.eval()
     heads = model.readout.heads
