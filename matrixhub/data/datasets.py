@@ -41,15 +41,12 @@ class DatasetSource:
         self._split = dict(split) if isinstance(split, Mapping) else split
 
     def fingerprint(self) -> str:
-        """Changes with the files of a folder, or with what the library says of a dataset of the hub."""
+        """Changes with the files of a folder; a dataset of the hub is known by its name and revision."""
         options = (self._path, self._subset, self._split, self._revision, self._limit)
         digest = hashlib.sha256(repr(options).encode())
         if self._folder.is_dir():
             for file in sorted(self._folder.rglob("*")):
                 digest.update(file_state(file))
-        else:
-            for dataset in self._splits.values():
-                digest.update(dataset._fingerprint.encode())
         return digest.hexdigest()
 
     def read(self) -> "pa.Table":

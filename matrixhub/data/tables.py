@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from matrixhub.data.files import file_state, find_files, fingerprint, format_of, missing_file
 from matrixhub.data.headers import require_in_header, require_same_header
+from matrixhub.data.named_files import named_in_text
 from matrixhub.data.split_names import require_split_name
 from matrixhub.data.streams import head, rechunk
 from matrixhub.errors import ConfigError, DataError, UnknownNameError
@@ -74,11 +75,22 @@ class TableSource:
         if not self._paths:
             return tables
         digest = hashlib.sha256(tables.encode())
-        for table in self._stream(check_paths=False):
-            for name in self._paths:
-                for path in table.column(name).to_pylist():
-                    digest.update(file_state(path or ""))
+        for path in (path for files in self._files.values() for path in files):
+            for name in filter(None, self._named(path)):
+                digest.update(file_state(path.absolute().parent / name))
         return digest.hexdigest()
+
+    def _named(self, path: Path) -> "Iterator[str | None]":
+        """Files that one file's ``paths`` columns name, relative to its folder or absolute."""
+        kind = self._format or format_of(path)
+        if kind != "parquet":
+            try:
+                delimiter = self._delimiter or _DELIMITERS[kind] if kind in _DELIMITERS else None
+                return iter(list(named_in_text(path, self._paths, delimiter=delimiter)))
+            except ValueError:
+                pass  # reading it properly says what is wrong
+        blocks = (table.select(self._paths) for table in self._open(path).blocks())
+        return (name for table in blocks for column in table.columns for name in column.to_pylist())
 
     def read(self) -> "pa.Table":
         """All rows.

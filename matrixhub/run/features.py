@@ -14,9 +14,9 @@ from matrixhub.data.store import StoredFeatures
 from matrixhub.errors import TrainingError
 from matrixhub.plan import Stage
 from matrixhub.plan.cell import digest
+from matrixhub.plan.identity import code_digest
 from matrixhub.plugins import hub
 from matrixhub.run.encode import encode_part
-from matrixhub.run.model import code_digest
 from matrixhub.run.session import Session
 
 

@@ -1,9 +1,6 @@
 """A product as one ``nn.Module``: encoders, fusion, heads."""
 
-import hashlib
-import importlib.util
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,22 +21,6 @@ def build(kind: str, options: Mapping[str, Any], **supplied: Any) -> Any:
     """
     component = hub().component(kind, options["name"])
     return component.factory()(**supplied, **{k: v for k, v in options.items() if k != "name"})
-
-
-def code_digest(target: str) -> str:
-    """Hash of the Python files of the package that ``target`` (``"pkg.module:factory"``) lives in.
-
-    A version tells releases apart; an author who edits an encoder between them needs this.
-    """
-    spec = importlib.util.find_spec(target.partition(":")[0].partition(".")[0])
-    folders = list(spec.submodule_search_locations or ()) if spec else []
-    files = sorted(path for folder in folders for path in Path(folder).rglob("*.py"))
-    if spec and spec.origin and not folders:
-        files = [Path(spec.origin)]
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
 
 
 class Readout(nn.Module):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from matrixhub.errors import ConfigError
+from matrixhub.plan.identity import code_digest
 from matrixhub.run.launch import new_run_folder, read_records
-from matrixhub.run.model import code_digest
 
 
 def test_runs_of_one_second_have_folders_of_their_own(
