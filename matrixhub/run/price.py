@@ -1,0 +1,76 @@
+"""What a cell costs to use: parameters, the time of one row, bytes on disk."""
+
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from matrixhub.data.columns import values
+from matrixhub.data.splits import Splits
+from matrixhub.plan import Cell
+from matrixhub.plan.cell import digest
+from matrixhub.protocols import Encoder
+from matrixhub.run.encode import to_device
+from matrixhub.run.model import ProductModel
+from matrixhub.types import Features
+
+TIMED_ROWS = 5
+"""Rows that are timed one by one, after one that warms up; the median counts."""
+
+Latencies = dict[str, tuple[float, Features]]
+"""By hash of rows, encoder and level: ms of one row, and its features; each is timed once a run."""
+
+
+def num_parameters(model: ProductModel) -> dict[str, int]:
+    """Numbers in the ``encoder`` and the ``head`` (fusion included), and how many were ``trained``."""
+    encoders, readout = list(model.encoders.parameters()), list(model.readout.parameters())
+    return {
+        "encoder": sum(p.numel() for p in encoders),
+        "head": sum(p.numel() for p in readout),
+        "trained": sum(p.numel() for p in [*encoders, *readout] if p.requires_grad),
+    }
+
+
+@torch.inference_mode()
+def latency_ms(
+    cell: Cell, model: ProductModel, table: pa.Table, *, splits: Splits, latencies: Latencies
+) -> float:
+    """Milliseconds from one raw row to its outputs, on the model's device; median over a few test rows."""
+    device = next(model.parameters()).device
+    total, features = 0.0, {}
+    for name, one in cell.product["inputs"].items():
+        options = cell.encoder[one["modality"]]
+        key = digest([cell.source, one["column"], cell.level, options])
+        if key not in latencies:
+            words = cell.level == "tokens"
+            rows = values(table, one["column"], splits.test[: TIMED_ROWS + 1], words=words)
+            encoder: Any = model.encoders[one["modality"]]
+            latencies[key] = _time_encoder(encoder, rows, device)
+        spent, features[name] = latencies[key]
+        total += spent
+    times = []
+    for _ in range(TIMED_ROWS + 1):
+        started = time.perf_counter()
+        outputs, _mask = model.readout(features)
+        next(iter(outputs.values())).cpu()
+        times.append(time.perf_counter() - started)
+    return total + 1000 * statistics.median(times[1:])
+
+
+def _time_encoder(encoder: Encoder, rows: list[Any], device: torch.device) -> tuple[float, Features]:
+    times = []
+    for value in [rows[0], *rows] if len(rows) == 1 else rows:
+        started = time.perf_counter()
+        batch = encoder.processor.collate(encoder.processor.prepare([value]))
+        features = encoder(to_device(batch, device))
+        features.pooled_BD.cpu()  # waits for an accelerator
+        times.append(time.perf_counter() - started)
+    return 1000 * statistics.median(times[1:]), features
+
+
+def artifact_bytes(folder: Path) -> int:
+    """Bytes of all files of an artifact; one that shares files with another counts them too."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,80 @@
+"""Intervals against known values, and against what they promise."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from matrixhub.run.intervals import GROUPS, interval, jackknife, wilson
+from tests.unit.run.tiny import model
+
+
+class Mean:
+    """A head that is scored by the mean of its outputs, whose interval is known by a formula."""
+
+    level, metric, higher_is_better = "pooled", "mean", True
+
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        if len(set(targets.tolist())) < 2:
+            raise ValueError("one class only")
+        return {self.metric: outputs.mean().item()}
+
+
+def head(metric: str = "mean") -> Any:
+    made = Mean()
+    made.metric = metric
+    return made
+
+
+def test_wilson_agrees_with_published_values() -> None:
+    """Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
+    for right, rows, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+    ):
+        assert wilson(right, rows) == pytest.approx((low, high), abs=5e-5)
+    assert wilson(29, 29) == pytest.approx((0.8830, 1.0), abs=5e-5)
+    assert wilson(0, 0) is None
+
+
+def test_accuracy_counts_only_rows_with_a_target() -> None:
+    outputs = torch.eye(3)[[0, 1, 2, 0]]
+    found = interval(model().readout.head("y"), outputs, torch.tensor([0, 1, 1, -100]))
+    assert found == wilson(2, 3)
+
+
+def test_the_jackknife_of_a_mean_is_that_of_students_formula() -> None:
+    values = torch.arange(20.0)
+    low, high = jackknife(head(), values, torch.arange(20)) or (0.0, 0.0)
+    error = values.std().item() / 20**0.5
+    assert (low, high) == pytest.approx((9.5 - 2.093 * error, 9.5 + 2.093 * error), rel=1e-4)
+
+
+def test_intervals_hold_the_truth_about_95_times_in_100() -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(200):
+        sample = torch.from_numpy(rng.exponential(size=200))
+        low, high = jackknife(head(), sample, torch.arange(200)) or (0.0, 0.0)
+        held += low <= 1.0 <= high
+    assert 180 <= held <= 198
+
+
+def test_the_same_outputs_have_the_same_interval() -> None:
+    sample, targets = torch.randn(50), torch.arange(50)
+    assert jackknife(head(), sample, targets) == jackknife(head(), sample, targets)
+
+
+def test_there_is_none_where_nothing_can_be_said() -> None:
+    few = torch.arange(GROUPS - 1.0)
+    assert jackknife(head(), few, few) is None
+    assert jackknife(head(), torch.ones(30), torch.zeros(30)) is None, "the metric is not defined"
+    assert jackknife(head(), torch.full((30,), float("nan")), torch.arange(30)) is None
+
+
+def test_a_share_never_ends_above_one() -> None:
+    values = torch.cat([torch.ones(99), torch.zeros(1)])
+    assert (jackknife(head("accuracy"), values, torch.arange(100)) or (0, 0))[1] <= 1
