@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from matrixhub import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class PackagedRows:
 
     package: str
     requirement: str
-    load: Callable[[Path], pa.Table]
+    load: "Callable[[Path], pa.Table]"
     variant: str = ""
     limit: int | None = None
 
@@ -58,7 +60,7 @@ class PackagedRows:
             installed = str(self.folder)
         return f"{name} {installed} {version('matrixhub-demo')} {self.variant} {self.limit}"
 
-    def read(self) -> pa.Table:
+    def read(self) -> "pa.Table":
         """The rows.
 
         Raises:
@@ -77,7 +79,7 @@ class PackagedRows:
         shuffled = sorted(range(table.num_rows), key=lambda i: hashlib.sha256(str(i).encode()).digest())
         return table.take(shuffled[: self.limit])
 
-    def batches(self, batch_size: int) -> Iterator[pa.Table]:
+    def batches(self, batch_size: int) -> "Iterator[pa.Table]":
         """The rows, ``batch_size`` at a time."""
         table = self.read()
         for start in range(0, table.num_rows, batch_size):

