@@ -27,7 +27,7 @@ class Best:
     def __init__(self, model: ProductModel, monitor: str) -> None:
         self.model = model
         self.monitor = monitor
-        self.sign = 1.0 if _lower_is_better(model, monitor) else -1.0
+        self.sign = 1.0 if lower_is_better(model, monitor) else -1.0
         self.figure = math.inf
         self.epoch = 0
         self._kept: dict[str, Tensor] | None = None
@@ -45,9 +45,7 @@ class Best:
             TrainingError: the figure was never a finite number.
         """
         if self._kept is None:
-            raise TrainingError(
-                f"trainer.monitor={self.monitor} was never a finite number; try a lower trainer.lr."
-            )
+            raise TrainingError(never_finite(self.monitor))
         self.model.load_state_dict(self._kept, strict=False)
         self.model.eval()
         return self.epoch
@@ -72,6 +70,11 @@ def require_figure(name: str, allowed: Mapping[str, float]) -> None:
         raise ConfigError(f"trainer.monitor={name}: choose one of {known}.")
 
 
+def never_finite(monitor: str) -> str:
+    """What to say when no epoch can be called the best."""
+    return f"trainer.monitor={monitor} was never a finite number; try a lower trainer.lr."
+
+
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
     """Copies of what training changes: parameters with gradients, and all buffers."""
     names = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -80,7 +83,8 @@ def trained_state(model: nn.Module) -> dict[str, Tensor]:
         return {name: tensor.clone() for name, tensor in model.state_dict().items() if name in names}
 
 
-def _lower_is_better(model: ProductModel, monitor: str) -> bool:
+def lower_is_better(model: ProductModel, monitor: str) -> bool:
+    """Whether smaller values of a figure are better ones."""
     output, _, metric = monitor.partition(".")
     if not metric:
         return True

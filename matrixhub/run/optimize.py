@@ -1,10 +1,11 @@
-"""Optimizer and schedule of a cell, from its trainer config."""
+"""Optimizer and schedule of a cell, and of many cells stacked, from their trainer configs."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -52,3 +53,69 @@ def make_schedule(optimizer: Any, trainer: Mapping[str, Any], num_steps: int) ->
             step, num_steps=num_steps, warmup=trainer["warmup"], schedule=trainer["schedule"]
         ),
     )
+
+
+class StackedAdamW:
+    """AdamW (Loshchilov and Hutter 2019) over stacked parameters (K, ...), with numbers of its own for each
+    of the K members; the same steps as ``torch.optim.AdamW`` takes for each of them alone.
+
+    Args:
+        params: stacked parameters by name; those of fewer than two dimensions for each member have no decay.
+        trainers: as in ``TrainerConfig``, one for each member.
+        per_epoch: steps of an epoch.
+    """
+
+    betas, eps = (0.9, 0.999), 1e-8
+
+    def __init__(
+        self, params: Mapping[str, Tensor], trainers: Sequence[Mapping[str, Any]], per_epoch: int
+    ) -> None:
+        self.trainers, self.per_epoch = list(trainers), per_epoch
+        self.means = {name: torch.zeros_like(tensor) for name, tensor in params.items()}
+        self.squares = {name: torch.zeros_like(tensor) for name, tensor in params.items()}
+
+    def clip(self, grads: Mapping[str, Tensor]) -> Tensor:
+        """Scale each member's gradients, in place, to its ``clip`` at most; their norms (K,) before that."""
+        norms_K = torch.stack([grad.flatten(1).square().sum(1) for grad in grads.values()]).sum(0).sqrt()
+        most_K = self._numbers([math.inf if t["clip"] is None else t["clip"] for t in self.trainers], norms_K)
+        scale_K = (most_K / (norms_K + 1e-6)).clamp(max=1.0)
+        for grad in grads.values():
+            grad.mul_(_wide(scale_K, grad))
+        return norms_K
+
+    @torch.no_grad()
+    def step(self, params: Mapping[str, Tensor], grads: Mapping[str, Tensor], step: int) -> None:
+        """Take optimizer step ``step`` (from 0), in place."""
+        first, second = (1 - beta ** (step + 1) for beta in self.betas)
+        for name, param in params.items():
+            grad, mean, square = grads[name], self.means[name], self.squares[name]
+            lr_K = self._numbers([self._lr(t, step) for t in self.trainers], param)
+            if param.ndim > 2:
+                decay_K = lr_K * self._numbers([t["weight_decay"] for t in self.trainers], param)
+                param.mul_(_wide(1 - decay_K, param))
+            mean.lerp_(grad, 1 - self.betas[0])
+            square.mul_(self.betas[1]).addcmul_(grad, grad, value=1 - self.betas[1])
+            spread = (square / second).sqrt_().add_(self.eps)
+            param.sub_(_wide(lr_K / first, param) * mean / spread)
+
+    def keep(self, index: Sequence[int]) -> None:
+        """Go on with these members only."""
+        self.trainers = [self.trainers[k] for k in index]
+        self.means = {name: tensor[index] for name, tensor in self.means.items()}
+        self.squares = {name: tensor[index] for name, tensor in self.squares.items()}
+
+    def _lr(self, trainer: Mapping[str, Any], step: int) -> float:
+        num_steps = trainer["epochs"] * self.per_epoch
+        factor = learning_rate_factor(
+            step, num_steps=num_steps, warmup=trainer["warmup"], schedule=trainer["schedule"]
+        )
+        return float(trainer["lr"]) * factor
+
+    @staticmethod
+    def _numbers(values: Sequence[float], like: Tensor) -> Tensor:
+        return torch.tensor(values, dtype=like.dtype, device=like.device)
+
+
+def _wide(numbers_K: Tensor, like: Tensor) -> Tensor:
+    """(K,) as (K, 1, ...), to be multiplied with ``like``."""
+    return numbers_K.view(-1, *[1] * (like.ndim - 1))
