@@ -140,7 +140,7 @@ def fit(
         ConfigError: ``trainer.monitor`` names no figure of this product.
     """
     model.to(accelerator.device)
-    best = Best(model, _monitor(model, task, trainer["monitor"], accelerator))
+    best = Best(model, checked_monitor(model, task, trainer["monitor"], accelerator))
     optimizer = make_optimizer(model, trainer)
     per_epoch = math.ceil(len(task.train) / trainer["batch_size"])
     schedule = make_schedule(optimizer, trainer, per_epoch * trainer["epochs"])
@@ -253,7 +253,7 @@ def _validate(model: ProductModel, task: Task, accelerator: Accelerator) -> dict
     )
 
 
-def _monitor(model: ProductModel, task: Task, name: str, accelerator: Accelerator) -> str:
+def checked_monitor(model: ProductModel, task: Task, name: str, accelerator: Accelerator) -> str:
     """The figure to watch, known to exist before the first step.
 
     Without validation rows there is only the training loss; asking for any other is an error.
