@@ -17,7 +17,11 @@ __all__ = ["Run", "create", "list_components", "load", "plan", "run"]
 
 
 def plan(
-    overrides: Sequence[str] = (), *, multirun: bool = False, config_dir: str | Path | None = None
+    overrides: Sequence[str] = (),
+    *,
+    multirun: bool = False,
+    config_dir: str | Path | None = None,
+    force: bool = False,
 ) -> "Plan":
     """What ``run`` with the same arguments would do, without doing it (and without torch).
 
@@ -25,17 +29,21 @@ def plan(
         overrides: Hydra overrides, such as ``["product=news", "head=mlp"]``.
         multirun: sweep over comma-separated values, as ``-m`` does.
         config_dir: a folder of your own YAML, laid out like ``conf/``.
+        force: run cells again that an earlier run under the same ``output_dir`` has finished.
 
     Raises:
         ConfigError: with what to type instead.
     """
     from matrixhub.config.compose import Composer, Job
     from matrixhub.plan import make_plan
+    from matrixhub.plan.history import History
+    from matrixhub.plan.identity import Surroundings
 
     plans: list[Plan] = []
 
     def keep(jobs: list[Job]) -> list[None]:
-        plans.append(make_plan(jobs, hub()))
+        earlier = {} if force else History(jobs[0].config["output_dir"])
+        plans.append(make_plan(jobs, hub(), look=Surroundings(), earlier=earlier))
         return [None] * len(jobs)
 
     Composer([Path(config_dir)] if config_dir else []).sweep(overrides, keep, multirun=multirun)
@@ -47,12 +55,15 @@ def run(
     *,
     multirun: bool = False,
     config_dir: str | Path | None = None,
+    force: bool = False,
     quiet: bool = False,
 ) -> Run:
     """Plan and execute: train, evaluate and save every product that the overrides name.
 
+    What an earlier run has finished is taken over, records and artifacts; failed and missing cells run.
+
     Args:
-        overrides, multirun, config_dir: as for ``plan``.
+        overrides, multirun, config_dir, force: as for ``plan``.
         quiet: say nothing on stderr.
 
     Returns:
@@ -63,7 +74,7 @@ def run(
     """
     if is_rank() and os.environ["RANK"] != "0":
         return follow()
-    return execute(plan(overrides, multirun=multirun, config_dir=config_dir), quiet=quiet)
+    return execute(plan(overrides, multirun=multirun, config_dir=config_dir, force=force), quiet=quiet)
 
 
 def load(folder: str | Path, *, device: str | None = None) -> "Product":

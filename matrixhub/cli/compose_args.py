@@ -8,9 +8,10 @@ OVERRIDES_HELP = "Hydra overrides: GROUP=OPTION (head=mlp) or KEY=VALUE (trainer
 
 
 def add_compose_args(parser: Parser) -> None:
-    """Overrides, ``-m`` and ``--config-dir``."""
+    """Overrides, ``-m``, ``--config-dir`` and ``--force``."""
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help=OVERRIDES_HELP)
     parser.add_argument("-m", "--multirun", action="store_true", help="sweep over comma-separated values")
     parser.add_argument(
         "--config-dir", type=Path, metavar="DIR", help="a folder of your own YAML, laid out like conf/"
     )
+    parser.add_argument("--force", action="store_true", help="also cells that an earlier run has finished")

@@ -16,6 +16,6 @@ def main(argv: Sequence[str]) -> int:
     from matrixhub import api
     from matrixhub.plan.text import plan_text
 
-    plan = api.plan(args.overrides, multirun=args.multirun, config_dir=args.config_dir)
+    plan = api.plan(args.overrides, multirun=args.multirun, config_dir=args.config_dir, force=args.force)
     print(json.dumps(plan.to_dict(), indent=1, ensure_ascii=False) if args.json else plan_text(plan))
     return 0

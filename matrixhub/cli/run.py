@@ -16,7 +16,7 @@ def main(argv: Sequence[str]) -> int:
     from matrixhub import api
     from matrixhub.report.table import print_run
 
-    run = api.run(args.overrides, multirun=args.multirun, config_dir=args.config_dir)
+    run = api.run(args.overrides, multirun=args.multirun, config_dir=args.config_dir, force=args.force)
     if os.environ.get("RANK", "0") != "0":
         return 0
     print_run(run)

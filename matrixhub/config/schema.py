@@ -128,6 +128,8 @@ class RootConfig:
     """Run folders are made here."""
     cache_dir: str | None = None
     """Of the feature store; None is the user's cache folder."""
+    cache_limit_gb: float | None = 50.0
+    """Gigabytes that the feature store may take: features used longest ago go first. None keeps all."""
 
 
 CHOICES = {

@@ -3,14 +3,19 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from matrixhub.config.compose import Job
 from matrixhub.errors import ConfigError, MatrixHubError
 from matrixhub.plan.cell import Cell, resolve
 from matrixhub.plan.check import launch_objections, objections
+from matrixhub.plan.history import FROM_RUN, Record
+from matrixhub.plan.identity import Look, unseen
 from matrixhub.plan.share import Stage, share
 from matrixhub.plugins import Hub
+
+NOTHING: Mapping[str, Record] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,30 +33,35 @@ class Plan:
 
     Attributes:
         cells: by id, in the order they were asked for.
-        stages: in the order they run.
+        stages: in the order they run; none that only cells that are done need.
+        done: ids of cells that an earlier run has finished, and the name of that run's folder.
         refused: cells that cannot run, with reasons.
         merged: how many jobs were equal to an earlier one.
         launch: as in ``LaunchConfig``.
-        output_dir, cache_dir: as in ``RootConfig``.
+        output_dir, cache_dir, cache_limit_gb: as in ``RootConfig``.
     """
 
     cells: dict[str, Cell]
     stages: list[Stage]
+    done: dict[str, str] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)
     merged: int = 0
     launch: dict[str, Any] = field(default_factory=dict)
     output_dir: str = "runs"
     cache_dir: str | None = None
+    cache_limit_gb: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "cells": [cell.to_dict() for cell in self.cells.values()],
             "stages": [stage.to_dict() for stage in self.stages],
+            "done": self.done,
             "refused": [dataclasses.asdict(refusal) for refusal in self.refused],
             "merged": self.merged,
             "launch": self.launch,
             "output_dir": self.output_dir,
             "cache_dir": self.cache_dir,
+            "cache_limit_gb": self.cache_limit_gb,
         }
 
     @classmethod
@@ -60,16 +70,26 @@ class Plan:
         return cls(
             cells={cell.id: cell for cell in cells},
             stages=[Stage.from_dict(stage) for stage in data["stages"]],
+            done=dict(data["done"]),
             refused=[Refusal(r["name"], tuple(r["overrides"]), tuple(r["reasons"])) for r in data["refused"]],
             merged=data["merged"],
             launch=dict(data["launch"]),
             output_dir=data["output_dir"],
             cache_dir=data["cache_dir"],
+            cache_limit_gb=data["cache_limit_gb"],
         )
 
 
-def make_plan(jobs: Sequence[Job], hub: Hub) -> Plan:
+def make_plan(
+    jobs: Sequence[Job], hub: Hub, *, look: Look = unseen, earlier: Mapping[str, Record] = NOTHING
+) -> Plan:
     """Plan all jobs of a sweep as one graph.
+
+    Args:
+        jobs: what was asked for.
+        hub: the components.
+        look: tells what a component depends on beside its options.
+        earlier: records of finished cells by id; these cells need no stages.
 
     Raises:
         ConfigError: no job can run, or the jobs disagree on where to run.
@@ -79,7 +99,7 @@ def make_plan(jobs: Sequence[Job], hub: Hub) -> Plan:
     first_error: MatrixHubError | None = None
     for job in jobs:
         try:
-            cell = resolve(job, hub)
+            cell = resolve(job, hub, look)
         except MatrixHubError as error:
             first_error = first_error or error
             refused.append(Refusal(_job_name(job), job.overrides, (str(error),)))
@@ -93,14 +113,17 @@ def make_plan(jobs: Sequence[Job], hub: Hub) -> Plan:
             raise first_error
         raise ConfigError(_all_refused(refused))
     config = jobs[0].config
+    done = {cell: str(earlier[cell][FROM_RUN]) for cell in cells if cell in earlier}
     return Plan(
         cells=cells,
-        stages=share(cells.values()),
+        stages=share(cell for cell in cells.values() if cell.id not in done),
+        done=done,
         refused=refused,
         merged=len(jobs) - len(cells) - len(refused),
         launch=_one_launch(jobs),
         output_dir=config["output_dir"],
         cache_dir=config["cache_dir"],
+        cache_limit_gb=config["cache_limit_gb"],
     )
 
 

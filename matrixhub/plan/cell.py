@@ -9,11 +9,9 @@ from typing import Any
 
 from matrixhub.config.compose import Job
 from matrixhub.errors import ConfigError, unknown_name
+from matrixhub.plan.identity import Look, Options, State, unseen
 from matrixhub.plugins import Hub
 from matrixhub.registry import Component
-
-Options = dict[str, Any]
-"""Config of a component: its registry ``name`` and its options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +19,8 @@ class Cell:
     """What is trained and scored as one.
 
     Attributes:
-        id: hash of everything below but ``name`` and ``overrides``.
+        id: hash of everything below but ``name``, ``choices`` and ``overrides``, and of the precision that
+            it trains in.
         name: for people: product, encoders, head.
         product: name, inputs, outputs and split; its source is apart.
         source: component options of the rows.
@@ -33,6 +32,7 @@ class Cell:
         choices: the Hydra option chosen in each group, for labels.
         overrides: what was typed for it.
         distributions: version of each installed package that it uses.
+        state: what its parts depend on beside their options: code, rows, local weights; see ``identity``.
     """
 
     id: str
@@ -47,6 +47,7 @@ class Cell:
     choices: dict[str, str]
     overrides: tuple[str, ...]
     distributions: dict[str, str]
+    state: dict[str, State]
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -73,8 +74,8 @@ class Cell:
 
     def component_options(self) -> list[tuple[str, Options]]:
         """Every (kind, options) it is made of."""
-        found = [("source", self.source), *(("encoder", o) for o in self.encoder.values())]
-        return [*found, *([("fusion", self.fusion)] if self.fusion else []), ("head", self.head)]
+        parts = {"source": self.source, "encoder": self.encoder, "fusion": self.fusion, "head": self.head}
+        return [(group.partition("/")[0], options) for group, options in _used(parts).items()]
 
 
 def digest(value: Any) -> str:
@@ -83,11 +84,12 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def resolve(job: Job, hub: Hub) -> Cell:
+def resolve(job: Job, hub: Hub, look: Look = unseen) -> Cell:
     """Narrow a job to what its product uses, and name it by content.
 
     Raises:
         ConfigError: a part is missing, a field is not filled in, an option is unknown.
+        MatrixHubError: what ``look`` finds missing, such as the source's file.
     """
     config = job.config
     product = dict(config["product"])
@@ -110,15 +112,19 @@ def resolve(job: Job, hub: Hub) -> Cell:
         "trainer": _trainer(config["trainer"]),
         "baseline": config["baseline"],
     }
-    distributions = _distributions(parts, hub)
+    used = {group: (_found(hub, group, o), o) for group, o in _used(parts).items()}
+    distributions = {component.distribution: component.version for component, _ in used.values()}
+    state = {group: look(component, options) for group, (component, options) in used.items()}
+    precision = config["launch"]["mixed_precision"]
     return Cell(
-        id=digest({**parts, "distributions": distributions}),
+        id=digest({**parts, "distributions": distributions, "state": state, "precision": precision}),
         name=_label(job, product["name"], encoders),
         choices={
             k: v for k, v in job.choices.items() if k == "head" or k.removeprefix("encoder/") in encoders
         },
         overrides=job.overrides,
         distributions=distributions,
+        state=state,
         **parts,
     )
 
@@ -181,9 +187,12 @@ def _require_filled(node: Any, path: str) -> None:
             _require_filled(value, f"{path}.{key}")
 
 
-def _distributions(parts: Mapping[str, Any], hub: Hub) -> dict[str, str]:
-    used = [("source", parts["source"]), *(("encoder", o) for o in parts["encoder"].values())]
-    used += [("fusion", parts["fusion"])] if parts["fusion"] else []
-    used += [("head", parts["head"])]
-    components = [hub.component(kind, options["name"]) for kind, options in used]
-    return {c.distribution: c.version for c in components}
+def _used(parts: Mapping[str, Any]) -> dict[str, Options]:
+    """Options of every component by the group it is chosen in."""
+    encoders = {f"encoder/{modality}": options for modality, options in parts["encoder"].items()}
+    fusion = {"fusion": parts["fusion"]} if parts["fusion"] else {}
+    return {"source": parts["source"], **encoders, **fusion, "head": parts["head"]}
+
+
+def _found(hub: Hub, group: str, options: Options) -> Component:
+    return hub.component(group.partition("/")[0], options["name"])

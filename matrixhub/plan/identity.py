@@ -18,7 +18,10 @@ Options = dict[str, Any]
 """Config of a component: its registry ``name`` and its options."""
 
 State = dict[str, str]
-"""What was seen of one component, by what it is: ``code``, ``rows``, or the option that names files."""
+"""What was seen for one component: ``core`` and ``code`` (what trains it, what it is), the ``rows`` of a
+source, and the files that an option names, by that option."""
+
+CORE = "matrixhub:run"
 
 Look = Callable[[Component, Options], State]
 
@@ -41,14 +44,17 @@ class Surroundings:
         Raises:
             MatrixHubError: its source cannot be made, or a checkpoint it names is not there.
         """
-        package = component.target.partition(":")[0].partition(".")[0]
-        if package not in self._code:
-            self._code[package] = code_digest(component.target)
         key = (component.kind, repr(sorted(options.items())))
         if key not in self._state:
             rows = {"rows": _fingerprint(component, options)} if component.kind == "source" else {}
             self._state[key] = rows or dict(_checkpoints(options))
-        return {"code": self._code[package], **self._state[key]}
+        return {"core": self._digest(CORE), "code": self._digest(component.target), **self._state[key]}
+
+    def _digest(self, target: str) -> str:
+        package = target.partition(":")[0].partition(".")[0]
+        if package not in self._code:
+            self._code[package] = code_digest(target)
+        return self._code[package]
 
 
 def code_digest(target: str) -> str:

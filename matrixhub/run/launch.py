@@ -17,9 +17,10 @@ from typing import Any
 
 from matrixhub.errors import ConfigError, MatrixHubError, PluginError, TrainingError
 from matrixhub.plan import Plan
+from matrixhub.plan.history import RECORDS, History, read_records
 from matrixhub.plugins import hub
 
-PLAN, RECORDS, ERROR = "plan.json", "records.jsonl", "error.json"
+PLAN, ERROR = "plan.json", "error.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Run:
     Attributes:
         folder: holds the plan, the records and the artifacts.
         plan: what was done.
-        records: one for each cell, in the order they ended.
+        records: one for each cell, in the order of the plan; those that were taken over say ``from_run``.
     """
 
     folder: Path
@@ -81,24 +82,57 @@ def execute(plan: Plan, *, quiet: bool = False) -> Run:
     Raises:
         MatrixHubError: the run as a whole could not go on; a cell that fails is a record instead.
     """
-    require_torch()
+    if plan.stages:
+        require_torch()
     folder = new_run_folder(plan.output_dir)
     (folder / PLAN).write_text(json.dumps(plan.to_dict(), indent=1, ensure_ascii=False))
+    _take_over(plan, folder, quiet=quiet)
     started = Run(folder, plan, [])
     hub().call("matrixhub_run_started", run=started)
     if is_rank():
+        # Also when nothing is left to do: the other ranks wait for word from this one.
         from matrixhub.run.worker import lead
 
         lead(folder, quiet=quiet)
-    elif plan.launch["num_processes"] > 1:
+    elif plan.launch["num_processes"] > 1 and plan.stages:
         _start_ranks(folder, plan.launch, quiet=quiet)
-    else:
+    elif plan.stages:
         from matrixhub.run.worker import work
 
         work(folder, quiet=quiet)
-    run = Run(folder, plan, read_records(folder))
+    run = Run(folder, plan, _put_in_order(folder, plan))
     hub().call("matrixhub_run_finished", run=run, records=run.records)
     return run
+
+
+def _take_over(plan: Plan, folder: Path, *, quiet: bool) -> None:
+    """Records of cells that are done begin the new run's; their artifacts stay where they are."""
+    if not plan.done:
+        return
+    earlier = History(plan.output_dir)
+    _write_records(folder, [earlier[cell] for cell in plan.done])
+    if not quiet:
+        runs = ", ".join(sorted(set(plan.done.values())))
+        count = f"{len(plan.done)} of {len(plan.cells)} cells were done before"
+        told = f"{count} ({runs}); --force runs them again"
+        print(told, file=sys.stderr, flush=True)
+
+
+def _put_in_order(folder: Path, plan: Plan) -> list[dict[str, Any]]:
+    """Records in the order of the plan, on disk too: a run that went on where another stopped is like any."""
+    found = read_records(folder)
+    place = {cell: position for position, cell in enumerate(plan.cells)}
+    ordered = sorted(found, key=lambda record: place[record["cell"]])
+    if ordered != found:
+        _write_records(folder, ordered)
+    return ordered
+
+
+def _write_records(folder: Path, records: Sequence[dict[str, Any]]) -> None:
+    lines = (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records)
+    scratch = folder / f".{RECORDS}"
+    scratch.write_text("".join(lines), encoding="utf-8")
+    scratch.replace(folder / RECORDS)
 
 
 def is_rank() -> bool:
@@ -124,18 +158,6 @@ def require_torch() -> None:
     missing = [name for name in ("torch", "accelerate") if importlib.util.find_spec(name) is None]
     if missing:
         raise PluginError(f"Running needs {' and '.join(missing)}: pip install {' '.join(missing)}")
-
-
-def read_records(folder: Path) -> list[dict[str, Any]]:
-    """Records of a finished or broken run; a last line that was cut short is left out."""
-    records = []
-    path = folder / RECORDS
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return records
 
 
 def _start_ranks(folder: Path, launch: dict[str, Any], *, quiet: bool) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from matrixhub.run.launch import read_records
+from matrixhub.plan.history import read_records
 from tests.command import Done, command, environment
 from tests.fixture_plugin.fake import write_plugin
 from tests.toys import FAST, run_toy, toy_options, write_products

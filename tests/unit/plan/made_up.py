@@ -75,6 +75,7 @@ CONFIG: dict[str, Any] = {
     "baseline": True,
     "output_dir": "runs",
     "cache_dir": None,
+    "cache_limit_gb": None,
 }  # fmt: skip
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from matrixhub.errors import ConfigError
+from matrixhub.plan.history import read_records
 from matrixhub.plan.identity import code_digest
-from matrixhub.run.launch import new_run_folder, read_records
+from matrixhub.run.launch import new_run_folder
 
 
 def test_runs_of_one_second_have_folders_of_their_own(
