@@ -1,6 +1,6 @@
 """Columns of a table as the values that processors take."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,25 @@ def require_columns(table: pa.Table, names: Iterable[str], *, role: str) -> None
             raise DataError(unknown_name("column", name, present, f"It was named as {role}."))
 
 
+def require_values(table: pa.Table, names: Iterable[str], rows: Rows | None = None) -> None:
+    """Refuse a missing value (null).
+
+    Args:
+        table: the rows.
+        names: columns that must be full.
+        rows: their positions in a larger table; None: this is it.
+
+    Raises:
+        DataError: names the first row without a value.
+    """
+    for name in names:
+        if table[name].null_count:
+            first = int(np.flatnonzero(table[name].is_null().to_numpy(zero_copy_only=False))[0])
+            raise DataError(
+                "the value is missing", row=first if rows is None else int(rows[first]), column=name
+            )
+
+
 def is_marked(table: pa.Table, column: str, mark: dict[bytes, bytes]) -> bool:
     """Whether the source gave the column this field metadata."""
     metadata = table.schema.field(column).metadata or {}
@@ -49,18 +68,10 @@ def values(table: pa.Table, column: Any, rows: Rows | None = None, *, words: boo
     """
     names = as_columns(column)
     taken = table.select(names) if rows is None else table.select(names).take(pa.array(rows))
-    columns = [_without_nulls(taken, name, rows) for name in names]
+    require_values(taken, names, rows)
+    columns: list[list[Any]] = [taken[name].to_pylist() for name in names]
     if len(columns) > 1:
         return list(zip(*columns, strict=True))
     if words:
         return [value.split() if isinstance(value, str) else value for value in columns[0]]
     return columns[0]
-
-
-def _without_nulls(table: pa.Table, name: str, rows: Sequence[int] | Rows | None) -> list[Any]:
-    column = table[name]
-    if column.null_count:
-        first = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-        raise DataError("the value is missing", row=first if rows is None else int(rows[first]), column=name)
-    found: list[Any] = column.to_pylist()
-    return found

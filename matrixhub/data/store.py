@@ -1,36 +1,60 @@
-"""The feature store: what an encoder said about rows, on disk, addressed by content.
+"""The feature store: what encoders said about rows, on disk, found again by the content of each row.
 
-An entry is a folder: ``data.npy`` (float32, (sum of T, D); one line a row when pooled), ``spans.npy``
-(int64, (N, 2): start and length of each row), ``truncated.npy`` (bool, (N,)), and ``meta.json`` with the
-checksums of these. It is written under another name and renamed when whole, by one process at a time.
+A shelf holds all rows that one encoder with one set of options has seen, in segments (see ``segments``).
+Readers take no lock: what they cannot find or read is missing for them, and whoever has the lock computes it.
 """
 
+import contextlib
 import json
 import os
 import shutil
-import tempfile
-import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from filelock import FileLock
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from matrixhub.data.cache import ABOUT, ShelfSummary, prune, shelf_folder, shelf_lock, shelves
+from matrixhub.data.segments import (
+    SCRATCH,
+    Array,
+    DamagedError,
+    Segment,
+    Vectors,
+    segment_folders,
+    write_segment,
+)
+from matrixhub.errors import TrainingError
 
-META = "meta.json"
-FILES = ("data.npy", "spans.npy", "truncated.npy")
-_MAPPED: dict[str, dict[str, Any]] = {name: {"allow_pickle": False} for name in FILES}
-_MAPPED["data.npy"]["mmap_mode"] = "r"
-_BLOCK = 1 << 22
+SMALL, LARGE = 64 << 20, 256 << 20
+"""Bytes of features: segments below the one are merged when there are many, up to the other."""
+
+MANY = 16
 
 
-def default_cache_dir() -> Path:
-    """``MATRIXHUB_CACHE``, else ``matrixhub`` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("MATRIXHUB_CACHE") or Path(base) / "matrixhub")
+class Blocks:
+    """Arrays (n, D) that read as one of (sum of n, D), without a copy of them in memory."""
+
+    def __init__(self, arrays: Sequence[Array]) -> None:
+        self.arrays = arrays
+        self.starts = np.cumsum([0, *(len(array) for array in arrays)])
+        self.shape = (int(self.starts[-1]), arrays[0].shape[1])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, lines: Array) -> Array:
+        """Lines (…,) as an array (…, D)."""
+        taken = np.empty((*lines.shape, self.shape[1]), dtype=np.float32)
+        which = np.searchsorted(self.starts, lines, side="right") - 1
+        for index in np.unique(which):
+            mine = which == index
+            taken[mine] = self.arrays[index][lines[mine] - self.starts[index]]
+        return taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +62,13 @@ class StoredFeatures:
     """Memory-mapped features of N rows.
 
     Attributes:
-        data: float32 (sum of T, D).
+        data: float32 (sum of T, D), an array or ``Blocks``.
         spans: int64 (N, 2), start and length of each row in ``data``.
         truncated: bool (N,).
         pooled: whether every row has one vector.
     """
 
-    data: Array
+    data: Any
     spans: Array
     truncated: Array
     pooled: bool
@@ -60,12 +84,15 @@ class StoredFeatures:
 
     def token_rows(self, rows: Array) -> tuple[Array, Array]:
         """Features (B, T, D), zero-padded, and mask (B, T) of these rows, in this order."""
-        spans = self.spans[rows]
-        longest = max(int(spans[:, 1].max(initial=0)), 1)
-        tokens = np.zeros((len(rows), longest, self.dim), dtype=np.float32)
-        for i, (start, length) in enumerate(spans):
-            tokens[i, :length] = self.data[start : start + length]
-        return tokens, np.arange(longest) < spans[:, 1:2]
+        starts_B1, lengths_B1 = np.split(self.spans[rows], 2, axis=1)
+        steps_T = np.arange(max(int(lengths_B1.max(initial=0)), 1))
+        mask_BT = steps_T < lengths_B1
+        if not mask_BT.any():
+            return np.zeros((*mask_BT.shape, self.dim), dtype=np.float32), mask_BT
+        # One gather, padding included: the first line stands in for it, and is wiped out.
+        tokens_BTD = np.asarray(self.data[np.where(mask_BT, starts_B1 + steps_T, 0)])
+        tokens_BTD[~mask_BT] = 0
+        return tokens_BTD, mask_BT
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,73 +105,196 @@ class Part:
     truncated: Array
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a shelf has of the rows that were asked for.
+
+    Attributes:
+        features: of all of them; None when some are missing.
+        missing: int64 positions, one for each content that is missing.
+        damaged: folders of segments that are not what was written.
+    """
+
+    features: StoredFeatures | None
+    missing: Array
+    damaged: list[Path]
+
+
+class Shelf:
+    """Features of any number of rows, from one encoder with one set of options at one level.
+
+    Args:
+        folder: made when first written to.
+        about: what made them, as plain data; ``level`` is ``"pooled"`` or ``"tokens"``.
+    """
+
+    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.about = about
+
+    def lock(self) -> FileLock:
+        """For those who write; readers need none.
+
+        Raises:
+            TrainingError: the folder cannot be written to.
+        """
+        with self._writing():
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+        return shelf_lock(self.folder)
+
+    def find(self, digests: Array) -> Found:
+        """Look rows up by their digests, uint8 (N, 32)."""
+        with contextlib.suppress(OSError):
+            os.utime(self.folder / ABOUT)
+        segments, damaged = [], []
+        for folder in segment_folders(self.folder):
+            try:
+                segments.append(Segment.open(folder))
+            except DamagedError:
+                damaged.append(folder)
+        return self._find(digests, segments, damaged)
+
+    def _find(self, digests: Array, segments: list[Segment], damaged: list[Path]) -> Found:
+        starts = np.cumsum([0, *(len(segment.digests) for segment in segments)])
+        places = _places(digests, [segment.digests for segment in segments])
+        which = np.searchsorted(starts, places, side="right") - 1
+        read: dict[int, Vectors] = {}
+        for index in np.unique(which[places >= 0]).tolist():
+            try:
+                read[index] = segments[index].vectors()
+            except DamagedError:
+                whole = segments[:index] + segments[index + 1 :]
+                return self._find(digests, whole, [*damaged, segments[index].folder])
+        unknown = np.flatnonzero(places < 0)
+        if len(unknown) or not read:
+            firsts = _places(digests[unknown], [digests[unknown]]) == np.arange(len(unknown))
+            return Found(None, unknown[firsts], damaged)
+        rows = places - starts[which]
+        return Found(_features(read, which, rows, pooled=self.about["level"] == "pooled"), unknown, damaged)
+
+    def begin(self, digests: Array) -> Array:
+        """Under the lock: clear away what is of no use; positions of the rows to encode, each content once.
+
+        Raises:
+            TrainingError: the folder cannot be written to.
+        """
+        found = self.find(digests)
+        with self._writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # Scratch of writers that were killed: the lock is ours now.
+            for useless in (*self.folder.glob(f"{SCRATCH}*"), *found.damaged):
+                shutil.rmtree(useless)
+            if not (self.folder / ABOUT).exists():
+                (self.folder / ABOUT).write_text(json.dumps(self.about))
+        return found.missing
+
+    def add(self, part: Part, digests: Array) -> None:
+        """Under the lock: keep what was encoded, as one segment.
+
+        Args:
+            part: of one rank.
+            digests: uint8 (N, 32), which ``part.rows`` are positions in.
+
+        Raises:
+            TrainingError: the folder cannot be written to.
+        """
+        spans = np.stack([np.cumsum(part.lengths) - part.lengths, part.lengths], axis=1)
+        with self._writing():
+            write_segment(self.folder, [(digests[part.rows], Vectors(part.data, spans, part.truncated))])
+
+    def merge(self) -> None:
+        """Under the lock: put many small segments together.
+
+        Raises:
+            TrainingError: the folder cannot be written to.
+        """
+        small = []
+        for folder in segment_folders(self.folder):
+            with contextlib.suppress(DamagedError):
+                segment = Segment.open(folder)
+                small += [segment] if segment.size < SMALL else []
+        if len(small) <= MANY:
+            return
+        group: list[tuple[Segment, Vectors]] = []
+        for segment in small:
+            with contextlib.suppress(DamagedError):
+                group.append((segment, segment.vectors()))
+            if sum(vectors.data.nbytes for _, vectors in group) > LARGE - SMALL:
+                self._join(group)
+                group = []
+        self._join(group)
+
+    def _join(self, group: Sequence[tuple[Segment, Vectors]]) -> None:
+        if len(group) < 2:
+            return
+        with self._writing():
+            write_segment(self.folder, [(segment.digests, vectors) for segment, vectors in group])
+            for segment, _ in group:
+                shutil.rmtree(segment.folder)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TrainingError(
+                f"Features cannot be stored in {self.folder}: {error}. Make room (matrixhub cache prune), or "
+                "choose another place with cache_dir=PATH."
+            ) from error
+
+
+@dataclass(slots=True)
 class FeatureStore:
-    """Entries below one folder.
+    """Shelves below one folder.
 
     Args:
         root: made when first written to.
+        max_bytes: before more is written, the shelves used longest ago are removed; None keeps all.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    root: Path
+    max_bytes: float | None = None
+    _in_use: set[str] = field(default_factory=set)
+    _room: float = 0
 
-    def folder(self, key: str) -> Path:
-        """Where the entry of that key is or will be."""
-        return self.root / "features" / key[:2] / key
+    def shelf(self, key: str, about: Mapping[str, Any]) -> Shelf:
+        """The shelf of that key, which is kept from now on, whatever it takes."""
+        self._in_use.add(key)
+        return Shelf(shelf_folder(self.root, key), about)
 
-    def lock(self, key: str) -> FileLock:
-        """One writer at a time; released when its process dies."""
-        path = self.folder(key).with_suffix(".lock")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(path)
-
-    def get(self, key: str) -> StoredFeatures | None:
-        """The entry, or None when there is none or it is damaged."""
-        folder = self.folder(key)
-        try:
-            meta = json.loads((folder / META).read_text())
-            if {name: _checksum(folder / name) for name in FILES} != meta["checksums"]:
-                return None
-            data, spans, truncated = (np.load(folder / name, **_MAPPED[name]) for name in FILES)
-            return StoredFeatures(np.asarray(data), spans, truncated, bool(meta["pooled"]))
-        except (OSError, ValueError, EOFError, KeyError, TypeError):
-            return None
-
-    def put(self, key: str, parts: Iterable[Part], *, num_rows: int, pooled: bool) -> None:
-        """Write an entry from the parts of all ranks, under its lock; replaces a damaged one."""
-        whole = list(parts)
-        rows = np.concatenate([part.rows for part in whole])
-        lengths = np.concatenate([part.lengths for part in whole])
-        spans = np.zeros((num_rows, 2), dtype=np.int64)
-        spans[rows, 0] = np.cumsum(lengths) - lengths
-        spans[rows, 1] = lengths
-        truncated = np.zeros(num_rows, dtype=bool)
-        truncated[rows] = np.concatenate([part.truncated for part in whole])
-        data = np.concatenate([part.data for part in whole]).astype(np.float32, copy=False)
-        self._write(key, dict(zip(FILES, (data, spans, truncated), strict=True)), pooled=pooled)
-
-    def _write(self, key: str, arrays: Mapping[str, Array], *, pooled: bool) -> None:
-        folder = self.folder(key)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".writing-{key}-"
-        for left in folder.parent.glob(f"{prefix}*"):  # by a writer that was killed: the lock is ours now
-            shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix) as scratch:
-            staging = Path(scratch) / key
-            staging.mkdir()
-            for name, array in arrays.items():
-                np.save(staging / name, array)
-            checksums = {name: _checksum(staging / name) for name in FILES}
-            (staging / META).write_text(json.dumps({"checksums": checksums, "pooled": pooled}))
-            if folder.exists():
-                shutil.rmtree(folder)
-            staging.rename(folder)
+    def make_room(self, num_bytes: int) -> list[ShelfSummary]:
+        """Before that many bytes are written: shelves that had to be removed for them."""
+        if self.max_bytes is None:
+            return []
+        self._room -= num_bytes
+        if self._room >= 0:
+            return []
+        removed = prune(self.root, max_bytes=max(self.max_bytes - num_bytes, 0), keep=self._in_use)
+        self._room = self.max_bytes - num_bytes - sum(one.num_bytes for one in shelves(self.root))
+        return removed
 
 
-def _checksum(path: Path) -> int:
-    """CRC-32 of a file: against damage, not against people."""
-    checksum = 0
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            checksum = zlib.crc32(block, checksum)
-    return checksum
+def _places(digests: Array, among: Sequence[Array]) -> Array:
+    """Where each digest first stands in the others, taken one after another; -1 where it does not."""
+    known = np.concatenate(among) if among else np.empty((0, 32), dtype=np.uint8)
+    found = pc.index_in(_binary(digests), value_set=_binary(known))
+    return np.asarray(found.fill_null(-1).to_numpy(zero_copy_only=False)).astype(np.int64)
+
+
+def _binary(digests: Array) -> pa.Array:
+    whole = np.ascontiguousarray(digests)
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(whole), [None, pa.py_buffer(whole)])
+
+
+def _features(read: Mapping[int, Vectors], which: Array, rows: Array, *, pooled: bool) -> StoredFeatures:
+    """Features of rows that are ``rows`` of the segments ``which``, each (N,)."""
+    spans = np.empty((len(rows), 2), dtype=np.int64)
+    truncated = np.empty(len(rows), dtype=bool)
+    line = 0
+    for index, vectors in read.items():
+        mine = which == index
+        spans[mine] = vectors.spans[rows[mine]] + np.array([line, 0])
+        truncated[mine] = vectors.truncated[rows[mine]]
+        line += len(vectors.data)
+    arrays = [vectors.data for vectors in read.values()]
+    return StoredFeatures(arrays[0] if len(arrays) == 1 else Blocks(arrays), spans, truncated, pooled)

@@ -1,16 +1,18 @@
-"""An encode stage: features that are stored already are read, the others computed once by all ranks."""
+"""An encode stage: rows whose features are stored are read, the others encoded once, by all ranks."""
 
 import contextlib
 import time
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
+from filelock import FileLock, Timeout
 
-from matrixhub.data.columns import as_columns, require_columns, values
-from matrixhub.data.digests import row_digests
-from matrixhub.data.store import StoredFeatures
+from matrixhub.data.columns import as_columns, require_columns, require_values, values
+from matrixhub.data.digests import digest_table
+from matrixhub.data.store import Shelf, StoredFeatures
 from matrixhub.errors import TrainingError
 from matrixhub.plan import Stage
 from matrixhub.plan.cell import digest
@@ -19,58 +21,115 @@ from matrixhub.plugins import hub
 from matrixhub.run.encode import encode_part
 from matrixhub.run.session import Session
 
+ROWS_PER_SEGMENT = {"pooled": 4096, "tokens": 512}
+"""What a killed run loses at most, on each rank, and what is held in memory at a time."""
+
+SECONDS_BETWEEN_LOOKS = 10.0
+"""At a lock that another process holds; the ranks hear from each other as often."""
+
+T = TypeVar("T")
+
 
 def stored_features(stage: Stage, table: pa.Table, session: Session) -> StoredFeatures:
     """Features of all rows of ``table`` for the column, encoder and level that the stage names.
 
     Raises:
         DataError: a missing column, or a value that cannot be encoded; names the row.
-        TrainingError: what was written cannot be read back.
+        TrainingError: the store cannot be written to or read back.
     """
     spec = stage.spec
     columns = as_columns(spec["column"])
     require_columns(table, columns, role="an input")
+    require_values(table, columns)
     loaded = session.together(lambda: session.encoder(spec["encoder"]))
     component = hub().component("encoder", spec["encoder"]["name"])
-    rows = session.together(lambda: b"".join(row_digests(table, columns, exact=True)).hex())
-    made_by = [component.version, code_digest(component.target), spec["encoder"], loaded.digest]
-    key = digest([*made_by, spec["level"], columns, rows])
-    with session.store.lock(key) if session.is_main else contextlib.nullcontext():
-        stored = _agree(session, session.store.get(key) if session.is_main else None, key)
-        return stored or _compute(stage, table, loaded.module, key=key, session=session)
+    about = {
+        "encoder": spec["encoder"],
+        "level": spec["level"],
+        "version": component.version,
+        "code": code_digest(component.target),
+        "weights": loaded.digest,
+    }
+    shelf = session.store.shelf(digest(about), about)
+    digests = session.together(lambda: digest_table(table, columns, exact=True))
+    found = session.together(lambda: shelf.find(digests)).features
+    if not _all(session, found is not None):
+        with _alone(shelf.lock(), stage, session):
+            rows = _from_main(session, lambda: shelf.begin(digests))
+            if len(rows):
+                _encode(stage, table, loaded.module, rows, digests=digests, shelf=shelf, session=session)
+            session.on_main(shelf.merge)
+            found = session.together(lambda: shelf.find(digests)).features
+    if found is None or not _all(session, True):
+        raise TrainingError(f"The features just written are not readable at {shelf.folder}.")
+    return found
 
 
-def _agree(session: Session, mine: StoredFeatures | None, key: str) -> StoredFeatures | None:
-    """What the main process found, if the others can read it too."""
-    if session.accelerator.num_processes == 1:
-        return mine
-    (found,) = gather_object([mine is not None])[:1]
-    if found and mine is None:
-        mine = session.store.get(key)
-    return mine if all(gather_object([mine is not None])) else None
-
-
-def _compute(stage: Stage, table: pa.Table, encoder: Any, *, key: str, session: Session) -> StoredFeatures:
-    world, rank = session.accelerator.num_processes, session.accelerator.process_index
-    rows = np.arange(rank, table.num_rows, world)
+def _encode(
+    stage: Stage,
+    table: pa.Table,
+    encoder: Any,
+    rows: np.ndarray[Any, np.dtype[np.int64]],
+    *,
+    digests: np.ndarray[Any, Any],
+    shelf: Shelf,
+    session: Session,
+) -> None:
+    """Each rank encodes its share of the rows and writes it, segment by segment."""
+    mine = rows[session.accelerator.process_index :: session.accelerator.num_processes]
     level = stage.spec["level"]
+    step = ROWS_PER_SEGMENT[level]
     started = time.perf_counter()
-    with session.progress(f"encode {stage.label}", len(rows), "rows") as advance:
-        part = session.together(
-            lambda: encode_part(
+
+    def encode_mine() -> None:
+        for start in range(0, len(mine), step):
+            some = mine[start : start + step]
+            part = encode_part(
                 encoder,
-                values(table, stage.spec["column"], rows, words=level == "tokens"),
-                rows,
+                values(table, stage.spec["column"], some, words=level == "tokens"),
+                some,
                 level=level,
                 device=session.accelerator.device,
                 on_rows=advance,
             )
-        )
-    whole = [part] if world == 1 else gather_object([part])
-    session.on_main(lambda: session.store.put(key, whole, num_rows=table.num_rows, pooled=level == "pooled"))
+            for removed in session.store.make_room(part.data.nbytes):
+                session.say(
+                    f"removed {removed.num_rows:,} rows of {removed.about['encoder']['name']}: cache_limit_gb"
+                )
+            shelf.add(part, digests)
+
+    with session.progress(f"encode {stage.label}", len(mine), "rows") as advance:
+        session.together(encode_mine)
     seconds = time.perf_counter() - started
-    session.say(f"encoded {stage.label}: {table.num_rows:,} rows in {seconds:.1f} s")
-    stored = session.store.get(key)
-    if stored is None:
-        raise TrainingError(f"The features just written are not readable at {session.store.folder(key)}.")
-    return stored
+    stored = f", {table.num_rows - len(rows):,} were stored" if len(rows) < table.num_rows else ""
+    session.say(f"encoded {stage.label}: {len(rows):,} rows in {seconds:.1f} s{stored}")
+
+
+@contextlib.contextmanager
+def _alone(lock: FileLock, stage: Stage, session: Session) -> Iterator[None]:
+    """All ranks, while the main process holds the lock; no rank waits long for another without a word."""
+
+    def taken() -> bool:
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=SECONDS_BETWEEN_LOOKS)
+        return lock.is_locked
+
+    try:
+        while not _from_main(session, taken):
+            session.say(f"encode {stage.label}: waiting for another process that encodes with it")
+        yield
+    finally:
+        lock.release()
+
+
+def _from_main(session: Session, work: Callable[[], T]) -> T:
+    """What the main process finds, on every rank."""
+    found = session.together(lambda: work() if session.is_main else None)
+    if session.accelerator.num_processes > 1:
+        (found,) = broadcast_object_list([found])
+    return found  # type: ignore[return-value]
+
+
+def _all(session: Session, mine: bool) -> bool:
+    """Whether it holds on every rank."""
+    return all(gather_object([mine])) if session.accelerator.num_processes > 1 else mine

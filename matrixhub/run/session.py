@@ -26,7 +26,8 @@ from rich.progress import (
 from torch import nn
 
 from matrixhub.artifacts.digests import state_digest
-from matrixhub.data.store import FeatureStore, default_cache_dir
+from matrixhub.data.cache import default_cache_dir
+from matrixhub.data.store import FeatureStore
 from matrixhub.plan import Plan
 from matrixhub.plan.cell import digest
 from matrixhub.run.model import build
@@ -165,7 +166,8 @@ def open_session(plan: Plan, folder: Path, *, quiet: bool = False) -> Session:
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=launch["timeout"]))],
     )
     cache = Path(plan.cache_dir) if plan.cache_dir else default_cache_dir()
+    max_bytes = None if plan.cache_limit_gb is None else plan.cache_limit_gb * 1e9
     console = Console(stderr=True, quiet=quiet)
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")
-    return Session(plan, folder, accelerator, console, FeatureStore(cache))
+    return Session(plan, folder, accelerator, console, FeatureStore(cache, max_bytes))
