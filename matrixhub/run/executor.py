@@ -14,11 +14,12 @@ from matrixhub.errors import DataError, MatrixHubError
 from matrixhub.plan import Cell, Stage
 from matrixhub.plugins import hub
 from matrixhub.run.features import stored_features
+from matrixhub.run.finish import Workshop, finish_cell
 from matrixhub.run.model import build
 from matrixhub.run.records import append_record, failure_record, log_unexpected
 from matrixhub.run.session import Session
 from matrixhub.run.targets import fit_targets
-from matrixhub.run.train import Workshop, train_cell
+from matrixhub.run.train import Given, Trained, together_key, train_cells
 
 
 @dataclass(slots=True)
@@ -36,7 +37,8 @@ class Executor:
     results: dict[str, Any] = field(default_factory=dict)
     doomed: dict[str, Failure] = field(default_factory=dict)
     records: list[dict[str, Any]] = field(default_factory=list)
-    workshop: Workshop = field(default_factory=lambda: Workshop({}, {}))
+    workshop: Workshop = field(default_factory=Workshop)
+    trained: dict[str, Trained | MatrixHubError] = field(default_factory=dict)
 
     def run(self) -> list[dict[str, Any]]:
         """All stages; one record for each cell."""
@@ -123,28 +125,45 @@ class Executor:
         return stored_features(stage, table, self.session)
 
     def _train(self, stage: Stage) -> dict[str, Any]:
-        table, splits, *features = self._needed(stage)
-        cell = self.session.plan.cells[stage.spec["cell"]]
-        if self.session.is_main:
-            hub().call("matrixhub_cell_started", cell=cell.to_dict())
-        names = list(cell.product["inputs"])
-        record = train_cell(
-            cell,
-            table=table,
-            splits=splits,
-            split_key=stage.needs[1],
-            features=dict(zip(names, features, strict=True)) if features else {},
-            session=self.session,
-            workshop=self.workshop,
-        )
+        cell, given = self._cell(stage), self._given(stage)
+        if cell.id not in self.trained:
+            cells = self._to_train_with(stage)
+            if self.session.is_main:
+                for one in cells:
+                    hub().call("matrixhub_cell_started", cell=one.to_dict())
+            found = train_cells(cells, given, self.session)
+            self.trained |= dict(zip((one.id for one in cells), found, strict=True))
+        trained = self.trained.pop(cell.id)
+        if isinstance(trained, MatrixHubError):
+            raise trained
+        record = finish_cell(cell, trained, given, session=self.session, workshop=self.workshop)
         self._keep(cell, record)
         return record
+
+    def _to_train_with(self, stage: Stage) -> list[Cell]:
+        """The cell of a stage and all others, not yet trained, that train as one with it."""
+        key = together_key(self._cell(stage), stage.needs)
+        others = [other for other in self.session.plan.stages if other.kind == "train"]
+        return [
+            self._cell(other)
+            for other in others[others.index(stage) :]
+            if together_key(self._cell(other), other.needs) == key and other.spec["cell"] not in self.doomed
+        ]
+
+    def _cell(self, stage: Stage) -> Cell:
+        return self.session.plan.cells[stage.spec["cell"]]
+
+    def _given(self, stage: Stage) -> Given:
+        table, splits, *features = self._needed(stage)
+        names = list(self._cell(stage).product["inputs"])
+        stored = dict(zip(names, features, strict=True)) if features else {}
+        return Given(table, splits, split_key=stage.needs[1], features=stored)
 
     def _needed(self, stage: Stage) -> list[Any]:
         return [self.results[key] for key in stage.needs]
 
     def _record_failure(self, stage: Stage, error: Exception) -> None:
-        cell = self.session.plan.cells[stage.spec["cell"]]
+        cell = self._cell(stage)
         if self.session.is_main:
             log_unexpected(self.session.folder, cell, error)
         self._keep(cell, failure_record(cell, error))

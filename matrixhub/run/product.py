@@ -32,6 +32,9 @@ ENCODER = "encoder.safetensors"
 
 Answer = Prediction | dict[str, Prediction]
 
+WrittenEncoders = dict[str, tuple[Path, dict[str, str]]]
+"""Folders of encoders that an artifact holds, by what is in them, with the sha256 of each file below."""
+
 
 class Product:
     """A trained product. Call it on one row or on a list of rows.
@@ -200,7 +203,7 @@ def save_product(
     model: ProductModel,
     targets: Mapping[str, Target],
     facts: Mapping[str, Any],
-    shared: dict[str, Path],
+    shared: WrittenEncoders,
 ) -> None:
     """Write a trained product as an artifact.
 
@@ -210,8 +213,7 @@ def save_product(
         model: with all its encoders.
         targets: what each output learned.
         facts: metrics, baselines and the like, for the manifest.
-        shared: encoder folders written before, by what is in them; frozen encoders are linked to these
-            and new ones added.
+        shared: encoders written before; frozen encoders are linked to these and new ones added.
 
     Raises:
         ArtifactError: it cannot be written.
@@ -233,7 +235,7 @@ def save_product(
         **facts,
     }
 
-    written: dict[str, Path] = {}
+    written: WrittenEncoders = {}
 
     def write(staging: Path) -> dict[str, str]:
         known: dict[str, str] = {}
@@ -242,11 +244,16 @@ def save_product(
             place = Path("encoders", modality)
             frozen = None if cell.trainer["train_encoder"] else digest(cell.encoder[modality])
             if frozen in shared:
-                known |= _link_tree(shared[frozen], staging, place)
+                source, digests = shared[frozen]
+                for name, sha256 in digests.items():
+                    link_or_copy(source / name, staging / place / name)
+                    known[(place / name).as_posix()] = sha256
                 continue
             _write_encoder(encoder, staging / place)
             if frozen:
-                written[frozen] = folder / place
+                digests = _digests(staging / place)
+                known |= {(place / name).as_posix(): sha256 for name, sha256 in digests.items()}
+                written[frozen] = folder / place, digests
         return known
 
     write_artifact(folder, manifest, write)
@@ -265,13 +272,9 @@ def _write_encoder(encoder: Any, folder: Path) -> None:
         encoder.save_assets(folder)
 
 
-def _link_tree(source: Path, staging: Path, place: Path) -> dict[str, str]:
-    known = {}
-    for path in sorted(p for p in source.rglob("*") if p.is_file()):
-        name = (place / path.relative_to(source)).as_posix()
-        link_or_copy(path, staging / name)
-        known[name] = sha256_of(path)
-    return known
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
 
 
 def load_product(folder: str | Path, *, device: str | None = None) -> Product:

@@ -19,7 +19,7 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from matrixhub.errors import NonFiniteError, TrainingError
+from matrixhub.errors import MatrixHubError, NonFiniteError, TrainingError
 from matrixhub.run.encode import joined
 from matrixhub.run.evaluate import align_words, match_targets
 from matrixhub.run.feed import FeatureFeed, Rows
@@ -55,7 +55,7 @@ class Member:
     model: ProductModel
     trainer: Mapping[str, Any]
     history: History = field(default_factory=History)
-    error: Exception | None = None
+    error: MatrixHubError | None = None
 
 
 def fit_stack(

@@ -158,7 +158,13 @@ def table_run(folder: Path, data: dict[str, list[Any]], *overrides: str) -> int:
 
 
 def everything_written(folder: Path) -> str:
-    texts = [p.read_text() for p in (folder / "runs").rglob("*") if p.suffix in (".jsonl", ".log")]
+    """Logs and records, but for the worst errors, which quote test rows for the report (decision 8)."""
+    texts = [p.read_text() for p in (folder / "runs").rglob("*.log")]
+    for line in (line for p in (folder / "runs").rglob("*.jsonl") for line in p.read_text().splitlines()):
+        record = json.loads(line)
+        for output in record.get("outputs", {}).values():
+            output.pop("errors")
+        texts.append(json.dumps(record))
     return "".join(texts)
 
 

@@ -15,6 +15,7 @@ from matrixhub.run.feed import FeatureFeed
 from matrixhub.run.loop import Task, fit
 from matrixhub.run.model import ProductModel
 from matrixhub.run.ranks import each_together, together
+from matrixhub.run.stack import Member, fit_stack
 from matrixhub.types import Target
 from tests.unit.run import tiny
 
@@ -41,6 +42,11 @@ def main(folder: Path) -> None:
         accelerator.free_memory()
         torch.save(tiny.weights(model), folder / f"{name}-{rank}.pt")
         (folder / f"{name}-{rank}.json").write_text(json.dumps(seen))
+    for name, members in STACKS.items():
+        made = members()
+        fit_stack(made, tiny.task(), monitor="loss", accelerator=accelerator)
+        for k, member in enumerate(made):
+            torch.save(tiny.weights(member.model), folder / f"{name}{k}-{rank}.pt")
     (folder / f"agree-{rank}.json").write_text(json.dumps(agreements(accelerator, rank)))
     torch.distributed.destroy_process_group()
 
@@ -84,6 +90,15 @@ CASES: dict[str, tuple[Callable[[], Made], dict[str, Any]]] = {
     "unreadable": (unreadable, {}),
     "unreadable_validation": (unreadable_validation, {}),
 }
+
+
+def stacked() -> list[Member]:
+    """Heads that differ in everything that heads of a stack may differ in, but for noise."""
+    changes = [{}, {"lr": 3e-2, "clip": 1e-2}, {"weight_decay": 0.5, "epochs": 2}, {"seed": 3}]
+    return [Member(tiny.model(), {**tiny.TRAINER, **one}) for one in changes]
+
+
+STACKS: dict[str, Callable[[], list[Member]]] = {"stacked": stacked}
 
 
 def agreements(accelerator: Accelerator, rank: int) -> list[str]:

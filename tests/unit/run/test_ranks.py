@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from matrixhub.run.loop import fit
+from matrixhub.run.stack import fit_stack
 from tests.command import environment
 from tests.unit.run import ranks_script, tiny
 
@@ -59,6 +60,15 @@ def test_two_ranks_train_as_one_does(seen: Path, case: str) -> None:
     first, second = weights(seen, case)
     assert tiny.apart(first, second) == 0
     assert tiny.apart(first, tiny.weights(model)) < 1e-5
+
+
+def test_a_stack_on_two_ranks_is_the_stack_on_one(seen: Path) -> None:
+    alone = ranks_script.stacked()
+    fit_stack(alone, tiny.task(), monitor="loss", accelerator=tiny.accelerator())
+    for k, member in enumerate(alone):
+        first, second = weights(seen, f"stacked{k}")
+        assert tiny.apart(first, second) == 0
+        assert tiny.apart(first, tiny.weights(member.model)) < 1e-5
 
 
 def test_both_ranks_name_the_row_that_only_one_of_them_had(seen: Path) -> None:

@@ -83,7 +83,7 @@ def test_dropout_is_noise_and_its_seed_repeats_it() -> None:
 
 
 def test_each_member_stops_at_its_own_time_and_keeps_its_best_weights() -> None:
-    changes = {"epochs": 40, "schedule": "constant", "patience": 2}
+    changes: dict[str, Any] = {"epochs": 40, "schedule": "constant", "patience": 2}
     wild, calm = member(lr=3.0, **changes), member(lr=1e-3, **changes)
     weights, _ = train([wild, calm])
     losses = [entry["loss"] for entry in wild.history.epochs]
@@ -244,5 +244,5 @@ def test_features_of_a_step_are_those_of_its_rows() -> None:
     loss.backward()  # type: ignore[no-untyped-call]
     torch.optim.AdamW(by_hand.parameters(), lr=tiny.TRAINER["lr"], weight_decay=0.0).step()
     (found,) = train([one])
-    assert one.history.epochs[0]["train_loss"] == pytest.approx(float(loss), abs=1e-6)
+    assert one.history.epochs[0]["train_loss"] == pytest.approx(loss.item(), abs=1e-6)
     assert tiny.apart(found, tiny.weights(by_hand)) < 1e-6

@@ -1,0 +1,152 @@
+"""What follows the training of a cell: its record, its baselines, its artifact."""
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from matrixhub.data.columns import values
+from matrixhub.data.splits import Splits
+from matrixhub.data.store import StoredFeatures
+from matrixhub.plan import Cell
+from matrixhub.plan.cell import digest
+from matrixhub.run.baselines import Baseline, baselines
+from matrixhub.run.details import details
+from matrixhub.run.feed import num_truncated
+from matrixhub.run.model import ProductModel
+from matrixhub.run.price import Latencies
+from matrixhub.run.product import WrittenEncoders, save_product
+from matrixhub.run.records import record_head, strict
+from matrixhub.run.session import Session
+from matrixhub.run.train import Given, Trained
+
+
+@dataclass(slots=True)
+class Workshop:
+    """What the cells of one run hand on to each other.
+
+    Attributes:
+        baselines: by hash of split, output and encoder, so that cells on the same rows compute them once.
+        encoders: frozen encoders already written, for later artifacts to link to.
+        latencies: of encoders timed already.
+    """
+
+    baselines: dict[str, list[Baseline]] = field(default_factory=dict)
+    encoders: WrittenEncoders = field(default_factory=dict)
+    latencies: Latencies = field(default_factory=dict)
+
+
+def finish_cell(
+    cell: Cell, trained: Trained, given: Given, *, session: Session, workshop: Workshop
+) -> dict[str, Any]:
+    """The record of a trained cell, complete on the main process, which saves the artifact too.
+
+    Raises:
+        ArtifactError: it cannot be written; on all ranks.
+    """
+    record = _record(cell, trained, given)
+    model = _whole(cell, trained.model, session)
+    work = functools.partial(
+        _on_main, record, cell, trained, given, model=model, session=session, workshop=workshop
+    )
+    session.on_main(work)
+    return record
+
+
+def _on_main(
+    record: dict[str, Any],
+    cell: Cell,
+    trained: Trained,
+    given: Given,
+    *,
+    model: ProductModel,
+    session: Session,
+    workshop: Workshop,
+) -> None:
+    if cell.baseline:
+        for name in trained.targets.specs:
+            found = _baselines(cell, name, trained, given, model=model, workshop=workshop)
+            record["baselines"][name] = {baseline.name: strict(baseline.metrics) for baseline in found}
+    record |= details(
+        cell,
+        model=model,
+        outputs=trained.outputs,
+        mask=trained.mask,
+        targets=trained.targets,
+        table=given.table,
+        splits=given.splits,
+        latencies=workshop.latencies,
+    )
+    plain = re.sub(r"[^\w.+-]+", "_", cell.name).lstrip(".")
+    folder = session.folder / "artifacts" / f"{plain}-{cell.id[:6]}"
+    save_product(
+        folder,
+        cell=cell,
+        model=model,
+        targets=trained.targets.specs,
+        facts={key: record[key] for key in ("metrics", "baselines", "num_rows")},
+        shared=workshop.encoders,
+    )
+    record["artifact"] = str(folder)
+
+
+def _whole(cell: Cell, model: ProductModel, session: Session) -> ProductModel:
+    """The model with its encoders, which stored features made unnecessary for training."""
+    if model.encoders:
+        return model
+    encoders: dict[str, nn.Module] = {m: session.encoder(o).module for m, o in cell.encoder.items()}
+    return ProductModel(encoders, model.modalities, model.readout)
+
+
+def _baselines(
+    cell: Cell, output: str, trained: Trained, given: Given, *, model: ProductModel, workshop: Workshop
+) -> list[Baseline]:
+    first = next(iter(cell.product["inputs"].values()))
+    modality = first["modality"]
+    key = digest([given.split_key, cell.product["outputs"][output], cell.encoder[modality]["name"]])
+    if key not in workshop.baselines:
+        words, splits = cell.level == "tokens", given.splits
+        encoded, encoder = trained.targets.encoded[output], model.encoders[modality]
+        workshop.baselines[key] = baselines(
+            model.readout.head(output),
+            target=trained.targets.specs[output],
+            train_values=values(given.table, first["column"], splits.train, words=words),
+            test_values=values(given.table, first["column"], splits.test, words=words),
+            train_targets=encoded[torch.from_numpy(splits.train)].numpy(),
+            test_targets=encoded[torch.from_numpy(splits.test)].numpy(),
+            encoder=encoder,  # type: ignore[arg-type]
+        )
+    return workshop.baselines[key]
+
+
+def _record(cell: Cell, trained: Trained, given: Given) -> dict[str, Any]:
+    splits, heads = given.splits, {n: trained.model.readout.head(n) for n in trained.scores.metrics}
+    main = {n: {"metric": h.metric, "higher_is_better": h.higher_is_better} for n, h in heads.items()}
+    return {
+        **record_head(cell, "done"),
+        "main": main,
+        "metrics": strict(trained.scores.metrics),
+        "losses": strict(trained.scores.losses),
+        "baselines": {name: {} for name in heads},
+        "num_rows": {
+            "train": len(splits.train),
+            "validation": len(splits.validation),
+            "test": len(splits.test),
+        },
+        "notes": [*splits.notes, *_notes(splits, given.features)],
+        "epochs": strict(trained.history.epochs),
+        "best_epoch": trained.history.best_epoch,
+        "num_steps": trained.history.num_steps,
+        "train_seconds": round(trained.seconds, 3),
+    }
+
+
+def _notes(splits: Splits, features: Mapping[str, StoredFeatures]) -> Iterator[str]:
+    if not len(splits.validation):
+        yield "There are no validation rows: the best epoch was chosen by the training loss."
+    if features and (cut := num_truncated(features)):
+        yield f"{cut:,} rows are longer than their encoder reads, and were cut."
