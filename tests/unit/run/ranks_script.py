@@ -94,7 +94,12 @@ CASES: dict[str, tuple[Callable[[], Made], dict[str, Any]]] = {
 
 def stacked() -> list[Member]:
     """Heads that differ in everything that heads of a stack may differ in, but for noise."""
-    changes = [{}, {"lr": 3e-2, "clip": 1e-2}, {"weight_decay": 0.5, "epochs": 2}, {"seed": 3}]
+    changes: list[dict[str, Any]] = [
+        {},
+        {"lr": 3e-2, "clip": 1e-2},
+        {"weight_decay": 0.5, "epochs": 2},
+        {"seed": 3},
+    ]
     return [Member(tiny.model(), {**tiny.TRAINER, **one}) for one in changes]
 
 
