@@ -8,6 +8,7 @@ from pathlib import Path
 from matrixhub.cli.main import COMMANDS, Parser
 
 COMPOSING = ("run", "plan")
+CACHE = {"info": ("--cache-dir", "--json"), "prune": ("--all", "--cache-dir", "--max-size", "--older-than")}
 FLAGS = ("--config-dir", "--help", "--multirun")
 
 BASH = """\
@@ -63,7 +64,9 @@ def complete(line: str) -> list[str]:
         return [name for name in COMMANDS if name.startswith(command)]
     if command in COMPOSING:
         return _overrides(overrides)
-    last = overrides.rpartition(" ")[2]
+    *before, last = overrides.split(" ")
+    if command == "cache":
+        return [name for name in (CACHE.get(before[0], ()) if before else CACHE) if name.startswith(last)]
     if command in ("list", "show"):
         from matrixhub.plugins import hub
         from matrixhub.registry import KINDS

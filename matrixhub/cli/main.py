@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "score a trained product on the rows of a file",
     "list": "installed components",
     "show": "one component: its options with types, defaults and docs",
+    "cache": "what the feature store holds, and how to make room",
     "doctor": "versions, devices, plugins and their faults, what to do",
     "completion": "a script for your shell: completes commands, groups, options and keys",
 }

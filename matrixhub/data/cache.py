@@ -100,12 +100,15 @@ def _remove(folder: Path) -> bool:
 
 
 def _summary(about: Path) -> ShelfSummary | None:
-    """None for a shelf that is just being removed, or was not made by us."""
-    folder = about.parent
+    """None for a shelf that is just being removed."""
+    folder, made_by = about.parent, {}
     try:
-        made_by, last_used = json.loads(about.read_text()), about.stat().st_mtime
-    except (OSError, ValueError):
+        last_used = about.stat().st_mtime
+        made_by = json.loads(about.read_text())
+    except OSError:
         return None
+    except ValueError:
+        pass  # a writer was killed just then
     num_rows = num_bytes = 0
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):

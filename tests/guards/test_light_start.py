@@ -45,6 +45,7 @@ def cost(code: str, *argv: str) -> None:
         ("show", "text.transformer"),
         ("show", "vision.timm"),
         ("completion", "bash"),
+        ("cache", "info"),
         ("plan", "product=toy", "encoder/text=hash"),
         ("plan", "-m", MANY, "head=linear,mlp", "trainer.lr=1e-3,1e-2"),
         ("plan", "-m", MANY, "encoder/text=bert_base,minilm", "encoder/image=vit_tiny,lite0"),

@@ -32,6 +32,8 @@ from tests.command import SCRIPT, environment
         ("matrixhub run --config-dir ", []),
         ("matrixhub list enc", ["encoder"]),
         ("matrixhub show heads.l", ["heads.linear"]),
+        ("matrixhub cache pr", ["prune"]),
+        ("matrixhub cache prune --m", ["--max-size"]),
         ("matrixhub predict some", []),
         ("matrixhub run trainer.zzz", []),
     ],
