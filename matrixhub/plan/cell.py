@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from matrixhub.config.compose import Job
@@ -47,7 +47,7 @@ class Cell:
     choices: dict[str, str]
     overrides: tuple[str, ...]
     distributions: dict[str, str]
-    state: dict[str, State]
+    state: dict[str, State] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
