@@ -9,6 +9,7 @@ from matrixhub.cli.main import COMMANDS, Parser
 
 COMPOSING = ("run", "plan")
 CACHE = {"info": ("--cache-dir", "--json"), "prune": ("--all", "--cache-dir", "--max-size", "--older-than")}
+REPORT_FLAGS = ("--json", "--output")
 FLAGS = ("--config-dir", "--help", "--multirun")
 
 BASH = """\
@@ -67,6 +68,8 @@ def complete(line: str) -> list[str]:
     *before, last = overrides.split(" ")
     if command == "cache":
         return [name for name in (CACHE.get(before[0], ()) if before else CACHE) if name.startswith(last)]
+    if command == "report" and last.startswith("-"):  # the shell completes folders
+        return [flag for flag in REPORT_FLAGS if flag.startswith(last)]
     if command in ("list", "show"):
         from matrixhub.plugins import hub
         from matrixhub.registry import KINDS

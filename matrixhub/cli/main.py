@@ -15,6 +15,7 @@ COMMANDS = {
     "plan": "show what run would do, without doing it",
     "predict": "answer the rows of a file with a trained product",
     "evaluate": "score a trained product on the rows of a file",
+    "report": "the report of a run, or several runs compared",
     "list": "installed components",
     "show": "one component: its options with types, defaults and docs",
     "cache": "what the feature store holds, and how to make room",

@@ -49,7 +49,7 @@ def confusion_table(confusion: Mapping[str, Any]) -> Html:
     for i, (name, row) in enumerate(zip(classes, counts, strict=True)):
         total = sum(row)
         fields = [_count(count, total, right=i == j) for j, count in enumerate(row)]
-        recall = f"{row[i] / total:.2f}" if total else "-"
+        recall = f"{row[i] / total:.3f}" if total else "-"
         rows.append(
             tag("tr", tag("th", name, scope="row", title=name), *fields, tag("td", recall, class_="sum"))
         )
@@ -87,27 +87,31 @@ def _how_many(line: Line) -> str:
 
 
 def errors_table(line: Line) -> Html:
-    """One line for each row: where it is, what it is, what was said."""
+    """One line for each row: where it is, what it is, what was said, how surely where that is known."""
+    errors = line.detail["errors"]
+    sure = any(error["score"] is not None for error in errors)
     header = tag(
-        "tr", *(tag("th", name, scope="col") for name in ("row", "input", "truth", "answer", "confidence"))
+        "tr",
+        tag("th", "row", scope="col", class_="number"),
+        *(tag("th", name, scope="col") for name in ("input", "truth", "answer")),
+        tag("th", "confidence", scope="col", class_="number") if sure else None,
     )
     rows = [
         tag(
             "tr",
             tag("td", f"{error['row']:,}", class_="number"),
-            tag("td", *_inputs(error["input"]), class_="input", data_label="input"),
+            tag("td", *_inputs(error["input"]), class_="input"),
             tag("td", bdi(answer_text(error["truth"])), data_label="truth"),
             tag("td", bdi(answer_text(error["answer"])), data_label="answer"),
-            tag(
-                "td",
-                "-" if error["score"] is None else f"{error['score']:.2f}",
-                class_="number",
-                data_label="confidence",
-            ),
+            tag("td", _sureness(error["score"]), class_="number", data_label="confidence") if sure else None,
         )
-        for error in line.detail["errors"]
+        for error in errors
     ]
     return scrolling(tag("table", tag("thead", header), tag("tbody", *rows), class_="errors"))
+
+
+def _sureness(score: float | None) -> str:
+    return "-" if score is None else f"{score:.2f}"
 
 
 def _inputs(found: Mapping[str, str]) -> list[Html]:
@@ -200,6 +204,8 @@ def _facts(record: Mapping[str, Any], lines: Sequence[Line]) -> Html:
         ("on disk", bytes_text(record.get("artifact_bytes"))),
         ("cell id", str(record["cell"])),
     ]  # fmt: skip
+    if record.get("from_run"):
+        told.append(("taken over from", f"run {record['from_run']}"))
     told += [("note", note) for note in record.get("notes", ())]
     return definitions(told)
 

@@ -11,8 +11,8 @@ from matrixhub.report.figures import ms_text, score_text
 from matrixhub.report.markup import Html, joined, tag
 from matrixhub.report.scales import Scale, padded, padded_log, tick_text
 
-WIDTH, HEIGHT = 380, 250
-LEFT, RIGHT, TOP, BOTTOM = 50, 14, 14, 42
+WIDTH, HEIGHT = 380, 260
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 32, 42
 MOST_LABELS, MOST_LETTERS = 6, 26
 
 SHAPES = (
@@ -30,13 +30,15 @@ class Point:
     """A cell in the plot of quality against latency.
 
     Attributes:
-        label: who it is.
+        label: who it is, in full.
+        short: the same in a word or two, for the place beside it.
         group: points of one group (an encoder) share a shape.
         x, y: milliseconds a row, score.
         best: whether no other point is both faster and better.
     """
 
     label: str
+    short: str
     group: str
     x: float
     y: float
@@ -201,8 +203,7 @@ def _axes(across: Scale, up: Scale, *, across_name: str, up_name: str) -> Html:
         *parts,
         tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=bottom, y2=bottom, class_="axis"),
         tag("text", across_name, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 8, class_="name middle"),
-        tag("text", up_name, x=12, y=(TOP + bottom) / 2, class_="name middle",
-            transform=f"rotate(-90 12 {(TOP + bottom) / 2:.0f})"),
+        tag("text", up_name, x=10, y=16, class_="name"),
     )  # fmt: skip
 
 
@@ -210,7 +211,7 @@ def _apart(scale: Scale) -> list[float]:
     """Ticks far enough from each other to be read."""
     kept: list[float] = []
     for tick in scale.ticks:
-        if (scale.log or tick == int(tick)) and (not kept or abs(scale(tick) - scale(kept[-1])) >= 34):
+        if (scale.log or tick.is_integer()) and (not kept or abs(scale(tick) - scale(kept[-1])) >= 34):
             kept.append(tick)
     return kept
 
@@ -228,7 +229,7 @@ def _labels(points: Sequence[Point], across: Scale, up: Scale) -> list[Html]:
         if spot > HEIGHT - BOTTOM:
             continue
         taken.append(spot)
-        short = point.label if len(point.label) <= MOST_LETTERS else f"{point.label[: MOST_LETTERS - 1]}…"
+        short = point.short if len(point.short) <= MOST_LETTERS else f"{point.short[: MOST_LETTERS - 1]}…"
         side = "label" if right else "label end"
         found.append(tag("text", short, x=x + 10 if right else x - 10, y=spot, class_=side))
     return found

@@ -107,7 +107,8 @@ def lines_of(records: Sequence[Record]) -> list[Line]:
         for record, apart in zip(done, aparts, strict=True)
         for output in record["metrics"]
     ]
-    return sorted(found, key=lambda line: (line.product, line.output, line.rank))
+    place = {output: i for record in done for i, output in enumerate(record["metrics"])}
+    return sorted(found, key=lambda line: (line.product, place[line.output], line.rank))
 
 
 def by_product(lines: Iterable[Line]) -> dict[tuple[str, str], list[Line]]:

@@ -1,7 +1,7 @@
 """What a run folder says of its run, finished or broken. A file that was cut short upsets nothing."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,18 +45,24 @@ class RunData:
     @property
     def refused(self) -> list[Record]:
         """Cells that the plan refused, with ``name``, ``overrides`` and ``reasons``."""
-        return [one for one in self.plan.get("refused", ()) if isinstance(one, Mapping)]
+        found: list[Record] = self.plan.get("refused", [])
+        return found
 
     @property
     def unfinished(self) -> list[Record]:
         """Planned cells without a record: the run was stopped before them."""
         known = {record["cell"] for record in self.records}
-        return [cell for cell in self.plan.get("cells", ()) if cell.get("id") not in known]
+        return [cell for cell in self.plan.get("cells", ()) if cell["id"] not in known]
 
-    def planned(self, cell_id: str) -> Record:
-        """What the plan says of a cell; empty where it is not known."""
-        cells = self.plan.get("cells", ())
-        return next((cell for cell in cells if cell.get("id") == cell_id), {})
+
+STOPPED = "the run was stopped before it; the same command goes on from here"
+
+
+def missing(run: RunData) -> list[tuple[str, str, Sequence[str], str]]:
+    """What happened, name, overrides and reason of each cell that has no result."""
+    found = [("failed", one["name"], one["overrides"], one["error"]) for one in run.failed]
+    found += [("refused", one["name"], one["overrides"], " ".join(one["reasons"])) for one in run.refused]
+    return found + [("not reached", one["name"], one["overrides"], STOPPED) for one in run.unfinished]
 
 
 def load_run(folder: Path) -> RunData:
@@ -67,8 +73,8 @@ def load_run(folder: Path) -> RunData:
     """
     folder = Path(folder)
     if not any((folder / name).is_file() for name in (RECORDS, PLAN)):
-        near = sorted(path.parent.name for path in folder.glob(f"*/{PLAN}"))
-        hint = f" There are runs in it, such as {folder / near[-1]}." if near else ""
+        near = sorted(path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{PLAN}"))
+        hint = f" There is one in {near[-1]}." if near else ""
         raise ConfigError(f"{folder} is not the folder of a run: it has no {RECORDS} and no {PLAN}.{hint}")
     last = {record["cell"]: record for record in _records(folder / RECORDS)}
     return RunData(folder.resolve(), list(last.values()), _json(folder / PLAN), _json(folder / FACTS))

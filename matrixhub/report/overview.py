@@ -43,21 +43,26 @@ def leaderboard_section(lines: Sequence[Line]) -> Html:
 
 
 def _leader(line: Line, low: float, high: float, *, first: bool) -> Html:
-    record = line.record
+    record, score = line.record, line.score
     mark = tag("span", "★ ", title="best of its product") if first else None
+    rival = line.rival if line.ahead else f"▼ {line.rival} is ahead"
+    drawn = None if score is None else strip(score, line.interval, line.baseline, low=low, high=high)
+    prices = (
+        ("train", record.get("train_seconds"), seconds_text),
+        ("latency", line.latency_ms, ms_text),
+        ("parameters", line.num_parameters, count_text),
+        ("size", record.get("artifact_bytes"), bytes_text),
+    )
     return tag(
         "tr",
         tag("th", mark, _link(line), tag("small", line.who), scope="row"),
-        number(line.score, score_text(line.score), note=line.label),
-        tag("td", strip(line.score, line.interval, line.baseline, low=low, high=high)
-            if line.score is not None else "-", tag("small", interval_text(line.interval)),
-            data_sort=line.interval[0] if line.interval else None),
-        number(line.baseline, score_text(line.baseline), kind=None if line.ahead else "behind",
-               note=line.rival if line.ahead else f"▼ {line.rival} is ahead"),
-        number(record.get("train_seconds"), seconds_text(record.get("train_seconds"))),
-        number(line.latency_ms, ms_text(line.latency_ms)),
-        number(line.num_parameters, count_text(line.num_parameters)),
-        number(record.get("artifact_bytes"), bytes_text(record.get("artifact_bytes"))),
+        number(score, score_text(score), note=line.label),
+        tag(
+            "td", drawn, tag("small", interval_text(line.interval)),
+            data_sort=line.interval[0] if line.interval else None,
+        ),
+        number(line.baseline, score_text(line.baseline), note=rival, kind="" if line.ahead else "behind"),
+        *(number(value, show(value), kind="price", label=name) for name, value, show in prices),
     )  # fmt: skip
 
 
@@ -93,8 +98,8 @@ def matrix_section(lines: Sequence[Line]) -> Html:
     return section(
         "matrix",
         "The matrix",
-        "The best head of each product on each encoder. The share below a score is how many of the best "
-        "baseline's errors the cell does not make (− where it makes more).",
+        "The best head of each product on each encoder, with its errors against those of the best simple "
+        "baseline.",
         scrolling(tag("table", tag("thead", header), tag("tbody", *rows), class_="heat")),
         _heat_key(),
     )
@@ -104,13 +109,22 @@ def _field(line: Line | None) -> Html:
     if line is None:
         return tag("td", "·", class_="none", title="no such cell")
     removed = line.errors_removed
-    share = None if removed is None else f"{removed:+.0%}".replace("-", "−")
     return tag(
         "td",
         tag("a", tag("b", score_text(line.score)), href=f"#cell-{line.record['cell']}"),
-        tag("small", " · ".join(filter(None, (line.record["head"], share)))),
+        tag("small", line.record["head"]),
+        tag("small", errors_text(removed)),
         class_=heat(removed),
     )
+
+
+def errors_text(removed: float | None) -> str:
+    """A share of the baseline's errors, as more or fewer of them."""
+    if removed is None:
+        return ""
+    # Rounded, 99.6 would say that no error is left.
+    share = min(removed, 0.99) if removed < 1 else removed
+    return f"{abs(share):.0%} {'fewer' if removed >= 0 else 'more'} errors"
 
 
 def heat(removed: float | None) -> str | None:
@@ -122,8 +136,8 @@ def heat(removed: float | None) -> str | None:
 
 def _heat_key() -> Html:
     named = (
-        ("n2", "a quarter more errors than the baseline"), ("n1", "more errors"), ("p1", "fewer"),
-        ("p2", "25 % fewer"), ("p3", "50 % fewer"), ("p4", "75 % fewer"),
+        ("n2", "over 25% more errors"), ("n1", "more"), ("p1", "fewer"), ("p2", "25% fewer"),
+        ("p3", "50% fewer"), ("p4", "75% fewer"),
     )  # fmt: skip
     return tag("p", *(tag("span", tag("i", class_=kind), text) for kind, text in named), class_="legend key")
 
@@ -151,12 +165,17 @@ def _price(group: Sequence[Line], encoders: Sequence[str]) -> Html:
     pairs = [(line.latency_ms or 0.0, line.score or 0.0) for line in group]
     best = frontier(pairs, higher=group[0].higher)
     points = [
-        Point(line.who, str(line.record["encoder"]), x, y, is_best)
+        Point(line.who, _short(line), str(line.record["encoder"]), x, y, is_best)
         for line, (x, y), is_best in zip(group, pairs, best, strict=True)
     ]
     title = panel_title(group[0])
     return panel(title, scatter(points, title=f"{title}: quality against latency", metric=group[0].metric,
                                 groups=encoders))  # fmt: skip
+
+
+def _short(line: Line) -> str:
+    """The name beside a point, whose shape says the encoder already."""
+    return " ".join(filter(None, (str(line.record["head"]), line.apart)))
 
 
 def curves_section(lines: Sequence[Line]) -> Html | None:
@@ -221,12 +240,13 @@ def scrolling(table: Html) -> Html:
     return tag("div", table, class_="scroll", tabindex=0, role="region", aria_label="table")
 
 
-def number(value: float | None, shown: str, *, note: str = "", kind: str | None = None) -> Html:
-    """A field of a table that is sorted by its value."""
+def number(value: float | None, shown: str, *, note: str = "", kind: str = "", label: str = "") -> Html:
+    """A field of a table that is sorted by its value; its label shows where the heading does not."""
     return tag(
         "td",
         shown,
         tag("small", note) if note else None,
-        class_="number" if kind is None else f"number {kind}",
-        data_sort=value if value is None else repr(float(value)),
+        class_=f"number {kind}".rstrip(),
+        data_sort=None if value is None else repr(float(value)),
+        data_label=label or None,
     )

@@ -15,7 +15,7 @@ from matrixhub.report.cells import (
 )
 from matrixhub.report.figures import seconds_text
 from matrixhub.report.lines import lines_of
-from matrixhub.report.load import RunData
+from matrixhub.report.load import RunData, missing
 from matrixhub.report.markup import Child, Html, joined, tag
 from matrixhub.report.overview import (
     curves_section,
@@ -25,8 +25,6 @@ from matrixhub.report.overview import (
     scrolling,
     section,
 )
-
-STOPPED = "The run was stopped before it; the same command goes on from here."
 
 STYLE, SCRIPT = (Path(__file__).with_name(name) for name in ("style.css", "sort.js"))
 
@@ -94,9 +92,7 @@ def summary(run: RunData) -> str:
 
 def refused_section(run: RunData) -> Html | None:
     """Cells without a result, each with its reason."""
-    rows = [("failed", one["name"], one["overrides"], one["error"]) for one in run.failed]
-    rows += [("refused", one["name"], one["overrides"], " ".join(one["reasons"])) for one in run.refused]
-    rows += [("not reached", one["name"], one["overrides"], STOPPED) for one in run.unfinished]
+    rows = missing(run)
     if not rows:
         return None
     header = tag("tr", *(tag("th", name, scope="col") for name in ("cell", "what happened", "why")))

@@ -1,6 +1,7 @@
 """Data to pixels: nice ticks on linear and logarithmic axes."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -28,14 +29,14 @@ class Scale:
         return log_ticks(self.low, self.high) if self.log else linear_ticks(self.low, self.high)
 
 
-def padded(values: list[float], start: float, end: float) -> Scale:
-    """A linear scale with some air around the values."""
+def padded(values: Sequence[float], start: float, end: float) -> Scale:
+    """A linear scale with some air around the values, but not above 1, where shares end."""
     low, high = min(values), max(values)
-    air = (high - low) * 0.08 or max(abs(high), 1.0) * 0.05
-    return Scale(low - air, high + air, start, end)
+    air = max((high - low) * 0.08, max(abs(low), abs(high)) * 0.005) or 1.0
+    return Scale(low - air, 1.0 if high <= 1 < high + air else high + air, start, end)
 
 
-def padded_log(values: list[float], start: float, end: float) -> Scale:
+def padded_log(values: Sequence[float], start: float, end: float) -> Scale:
     """A logarithmic scale with some air around the values, which are above 0."""
     low, high = min(values), max(values)
     air = max((high / low) ** 0.12, 1.3)
@@ -52,7 +53,9 @@ def linear_ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten, with their doubles and halves where there is room."""
+    """Powers of ten, with doubles and halves where there is room; round values on a short axis."""
+    if high / low < 4:
+        return linear_ticks(low, high)
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     times = (1, 2, 5) if last - first <= 3 else (1,)
     found = [t * 10.0**power for power in range(first, last + 1) for t in times]

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from matrixhub.plan import Plan
 from matrixhub.plan.build import Refusal
-from matrixhub.report.table import best_baseline, leaderboard, nearby, print_run
+from matrixhub.report.lines import best_baseline
+from matrixhub.report.table import leaderboard, nearby, print_run
 from matrixhub.run.launch import Run
 
 
@@ -107,7 +108,7 @@ def test_cells_that_failed_have_no_row() -> None:
 
 
 def run_of(folder: Path, *records: dict[str, Any], refused: list[Refusal] | None = None) -> Run:
-    return Run(folder, Plan({}, [], refused or []), list(records))
+    return Run(folder, Plan({}, [], refused=refused or []), list(records))
 
 
 def test_the_end_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
