@@ -1,5 +1,6 @@
 """The Python face: the same things the command line does, as functions."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ def plan(
     """
     from matrixhub.config.compose import Composer, Job
     from matrixhub.plan import make_plan
+    from matrixhub.plan.cost import estimate
     from matrixhub.plan.history import History
     from matrixhub.plan.identity import Surroundings
 
@@ -43,7 +45,8 @@ def plan(
 
     def keep(jobs: list[Job]) -> list[None]:
         earlier = {} if force else History(jobs[0].config["output_dir"])
-        plans.append(make_plan(jobs, hub(), look=Surroundings(), earlier=earlier))
+        made = make_plan(jobs, hub(), look=Surroundings(), earlier=earlier)
+        plans.append(dataclasses.replace(made, seconds=estimate(made)))
         return [None] * len(jobs)
 
     Composer([Path(config_dir)] if config_dir else []).sweep(overrides, keep, multirun=multirun)

@@ -96,6 +96,18 @@ class TrainerConfig:
 
 
 @dataclass
+class EncodeConfig:
+    """How frozen encoders run. Features of another precision are stored apart."""
+
+    precision: str = "auto"
+    """float32, bfloat16, float16 or autocast (bfloat16 products, float32 weights); auto takes the fastest
+    whose features agree with float32 on a sample of the rows."""
+    probe: bool = True
+    """Search for the fastest precision and batch, once for each encoder and machine, where there are rows
+    enough to win the time back."""
+
+
+@dataclass
 class LaunchConfig:
     """Where it runs. One launch serves all cells of a plan."""
 
@@ -121,6 +133,7 @@ class RootConfig:
     head: Any = None
     """Trained on top, one for each output: choose with head=NAME."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    encode: EncodeConfig = field(default_factory=EncodeConfig)
     launch: LaunchConfig = field(default_factory=LaunchConfig)
     baseline: bool = True
     """Score the simplest honest alternatives beside each product."""
@@ -134,6 +147,7 @@ class RootConfig:
 
 CHOICES = {
     "trainer.schedule": ("constant", "linear", "cosine"),
+    "encode.precision": ("auto", "float32", "bfloat16", "float16", "autocast"),
     "launch.mixed_precision": ("no", "bf16", "fp16"),
 }
 """Fields that take one of a few words."""

@@ -1,7 +1,7 @@
 """Jobs to a plan: equal cells merged, impossible ones refused with their reasons, stages shared."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from matrixhub.config.compose import Job
 from matrixhub.errors import ConfigError, MatrixHubError
 from matrixhub.plan.cell import Cell, resolve
-from matrixhub.plan.check import launch_objections, objections
+from matrixhub.plan.check import encode_objections, launch_objections, objections
 from matrixhub.plan.history import FROM_RUN, Record
 from matrixhub.plan.identity import Look, unseen
 from matrixhub.plan.share import Stage, share
@@ -37,7 +37,8 @@ class Plan:
         done: ids of cells that an earlier run has finished, and the name of that run's folder.
         refused: cells that cannot run, with reasons.
         merged: how many jobs were equal to an earlier one.
-        launch: as in ``LaunchConfig``.
+        seconds: what stages will take, by key, where earlier runs tell; see ``cost``.
+        launch, encode: as in ``LaunchConfig`` and ``EncodeConfig``.
         output_dir, cache_dir, cache_limit_gb: as in ``RootConfig``.
     """
 
@@ -46,7 +47,9 @@ class Plan:
     done: dict[str, str] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)
     merged: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
     launch: dict[str, Any] = field(default_factory=dict)
+    encode: dict[str, Any] = field(default_factory=dict)
     output_dir: str = "runs"
     cache_dir: str | None = None
     cache_limit_gb: float | None = None
@@ -58,7 +61,9 @@ class Plan:
             "done": self.done,
             "refused": [dataclasses.asdict(refusal) for refusal in self.refused],
             "merged": self.merged,
+            "seconds": self.seconds,
             "launch": self.launch,
+            "encode": self.encode,
             "output_dir": self.output_dir,
             "cache_dir": self.cache_dir,
             "cache_limit_gb": self.cache_limit_gb,
@@ -73,7 +78,9 @@ class Plan:
             done=dict(data["done"]),
             refused=[Refusal(r["name"], tuple(r["overrides"]), tuple(r["reasons"])) for r in data["refused"]],
             merged=data["merged"],
+            seconds=dict(data["seconds"]),
             launch=dict(data["launch"]),
+            encode=dict(data["encode"]),
             output_dir=data["output_dir"],
             cache_dir=data["cache_dir"],
             cache_limit_gb=data["cache_limit_gb"],
@@ -120,20 +127,24 @@ def make_plan(
         done=done,
         refused=refused,
         merged=len(jobs) - len(cells) - len(refused),
-        launch=_one_launch(jobs),
+        launch=_same_for_all(jobs, "launch", launch_objections),
+        encode=_same_for_all(jobs, "encode", encode_objections),
         output_dir=config["output_dir"],
         cache_dir=config["cache_dir"],
         cache_limit_gb=config["cache_limit_gb"],
     )
 
 
-def _one_launch(jobs: Sequence[Job]) -> dict[str, Any]:
-    launches = [job.config["launch"] for job in jobs]
-    if any(launch != launches[0] for launch in launches):
-        raise ConfigError("One launch serves a whole plan: launch.* cannot be swept over.")
-    if found := launch_objections(launches[0]):
-        raise ConfigError(" ".join(found))
-    return dict(launches[0])
+def _same_for_all(
+    jobs: Sequence[Job], node: str, objections: Callable[[dict[str, Any]], list[str]]
+) -> dict[str, Any]:
+    """A part of the config that a whole plan shares."""
+    found = [job.config[node] for job in jobs]
+    if any(one != found[0] for one in found):
+        raise ConfigError(f"One {node} serves a whole plan: {node}.* cannot be swept over.")
+    if wrong := objections(found[0]):
+        raise ConfigError(" ".join(wrong))
+    return dict(found[0])
 
 
 def _job_name(job: Job) -> str:

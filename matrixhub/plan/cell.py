@@ -19,8 +19,8 @@ class Cell:
     """What is trained and scored as one.
 
     Attributes:
-        id: hash of everything below but ``name``, ``choices`` and ``overrides``, and of the precision that
-            it trains in.
+        id: hash of everything below but ``name``, ``choices`` and ``overrides``, and of the
+            precision that it trains and encodes in.
         name: for people: product, encoders, head.
         product: name, inputs, outputs and split; its source is apart.
         source: component options of the rows.
@@ -115,7 +115,7 @@ def resolve(job: Job, hub: Hub, look: Look = unseen) -> Cell:
     used = {group: (_found(hub, group, o), o) for group, o in _used(parts).items()}
     distributions = {component.distribution: component.version for component, _ in used.values()}
     state = {group: look(component, options) for group, (component, options) in used.items()}
-    precision = config["launch"]["mixed_precision"]
+    precision = [config["launch"]["mixed_precision"], config["encode"]["precision"]]
     return Cell(
         id=digest({**parts, "distributions": distributions, "state": state, "precision": precision}),
         name=_label(job, product["name"], encoders),

@@ -75,6 +75,14 @@ def _trainer(trainer: dict[str, Any], outputs: list[str]) -> Iterator[str]:
         yield unknown_name("trainer.schedule", trainer["schedule"], schedules)
 
 
+def encode_objections(encode: dict[str, Any]) -> list[str]:
+    """What is wrong with how encoders are to run."""
+    precisions = CHOICES["encode.precision"]
+    if encode["precision"] in precisions:
+        return []
+    return [unknown_name("encode.precision", encode["precision"], precisions)]
+
+
 def launch_objections(launch: dict[str, Any]) -> list[str]:
     """What is wrong with where a plan is to run."""
     found = []

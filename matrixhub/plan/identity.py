@@ -6,10 +6,11 @@ A config names these and does not change when they do; the id of a cell must.
 import hashlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import matrixhub
 from matrixhub.checkpoints import PACKAGE, resolve_checkpoint
 from matrixhub.errors import DataError, MatrixHubError
 from matrixhub.registry import Component
@@ -21,7 +22,8 @@ State = dict[str, str]
 """What was seen for one component: ``core`` and ``code`` (what trains it, what it is), the ``rows`` of a
 source, and the files that an option names, by that option."""
 
-CORE = "matrixhub:run"
+CORE, RESULTS = "matrixhub", ("data", "run")
+"""The core's own package, and those folders of it that the outcome of a cell depends on."""
 
 Look = Callable[[Component, Options], State]
 
@@ -48,13 +50,11 @@ class Surroundings:
         if key not in self._state:
             rows = {"rows": _fingerprint(component, options)} if component.kind == "source" else {}
             self._state[key] = rows or dict(_checkpoints(options))
-        return {"core": self._digest(CORE), "code": self._digest(component.target), **self._state[key]}
-
-    def _digest(self, target: str) -> str:
-        package = target.partition(":")[0].partition(".")[0]
-        if package not in self._code:
-            self._code[package] = code_digest(target)
-        return self._code[package]
+        package = component.target.partition(":")[0].partition(".")[0]
+        for one in (CORE, package):
+            if one not in self._code:
+                self._code[one] = core_digest() if one == CORE else code_digest(component.target)
+        return {"core": self._code[CORE], "code": self._code[package], **self._state[key]}
 
 
 def code_digest(target: str) -> str:
@@ -67,6 +67,16 @@ def code_digest(target: str) -> str:
     files = sorted(path for folder in folders for path in Path(folder).rglob("*.py"))
     if spec and spec.origin and not folders:
         files = [Path(spec.origin)]
+    return _content_digest(files)
+
+
+def core_digest() -> str:
+    """Hash of the Python files of the core that read, encode, train and score."""
+    root = Path(matrixhub.__file__).parent
+    return _content_digest(sorted(path for name in RESULTS for path in (root / name).rglob("*.py")))
+
+
+def _content_digest(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
         digest.update(hashlib.sha256(path.read_bytes()).digest())

@@ -1,32 +1,80 @@
-"""A plan as text: cells, stages, what is shared by how many, what is refused and why."""
+"""A plan as text: cells, what is done already, stages and who shares them, cost, what is refused and why."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from matrixhub.plan.build import Plan
+from matrixhub.plan.cost import total
+from matrixhub.plan.share import Stage
 
 
 def plan_text(plan: Plan) -> str:
     """The page that ``matrixhub plan`` prints."""
-    lines = [_count(len(plan.cells), "cell")]
+    paragraphs = [_cells(plan), _stages(plan), _merged(plan), _refused(plan)]
+    return "\n\n".join("\n".join(lines) for lines in paragraphs if lines)
+
+
+def _cells(plan: Plan) -> list[str]:
     cells = list(plan.cells.values())
+    done = f", {len(plan.done)} done already and skipped" if plan.done else ""
+    lines = [_count(len(cells), "cell") + done]
     for cell, apart in zip(cells, told_apart([(c.name, c.overrides) for c in cells]), strict=True):
         trains = "encoder and heads" if cell.trainer["train_encoder"] else "heads on stored features"
-        lines.append(f"  {cell.id[:6]}  {cell.name}: trains {trains}{f'  ({apart})' if apart else ''}")
-    lines += ["", f"{_count(len(plan.stages), 'stage')}, instead of {_unshared(plan)} without sharing"]
+        what = f"done in {plan.done[cell.id]}" if cell.id in plan.done else f"trains {trains}"
+        lines.append(f"  {cell.id[:6]}  {cell.name}: {what}{f'  ({apart})' if apart else ''}")
+    return lines
+
+
+def _stages(plan: Plan) -> list[str]:
+    if not plan.stages:
+        return ["nothing to do; --force runs the cells again"]
+    cost = total(plan)
+    about = "" if cost is None else f"; about {duration(cost)} by earlier runs, less what is stored"
+    lines = [f"{_count(len(plan.stages), 'stage')}, instead of {_unshared(plan)} without sharing{about}"]
+    # Cells that differ in their options only train under one name: one line for all of these.
+    groups: dict[tuple[str, str], list[Stage]] = {}
     for stage in plan.stages:
-        shared = f"  (shared by {len(stage.cells)} cells)" if len(stage.cells) > 1 else ""
-        lines.append(f"  {stage.kind:<6} {stage.label}{shared}")
-    if plan.merged:
-        lines += ["", f"{_count(plan.merged, 'job')} equal to an earlier one, merged"]
-    if plan.refused:
-        lines += ["", f"{_count(len(plan.refused), 'cell')} refused"]
-        for refusal in plan.refused:
-            lines += [
-                f"  {refusal.name}  {' '.join(refusal.overrides)}",
-                *(f"    {r}" for r in refusal.reasons),
-            ]
-    return "\n".join(lines)
+        groups.setdefault((stage.kind, stage.label if stage.kind == "train" else stage.key), []).append(stage)
+    return [*lines, *(_stage(plan, group) for group in groups.values())]
+
+
+def _stage(plan: Plan, group: Sequence[Stage]) -> str:
+    first = group[0]
+    cells = [cell for stage in group for cell in stage.cells]
+    notes = []
+    if len(group) > 1:
+        notes.append(_count(len(group), "cell"))
+    elif len(cells) > 1:
+        notes.append(f"shared by {len(cells)} cells of {', '.join(products(plan, cells))}")
+    if all(stage.key in plan.seconds for stage in group):
+        notes.append(f"about {duration(sum(plan.seconds[stage.key] for stage in group))}")
+    told = f"  ({'; '.join(notes)})" if notes else ""
+    return f"  {first.kind:<6} {first.label}{told}"
+
+
+def _merged(plan: Plan) -> list[str]:
+    return [f"{_count(plan.merged, 'job')} equal to an earlier one, merged"] if plan.merged else []
+
+
+def _refused(plan: Plan) -> list[str]:
+    lines = [f"{_count(len(plan.refused), 'cell')} refused"] if plan.refused else []
+    for refusal in plan.refused:
+        lines.append(f"  {refusal.name}  {' '.join(refusal.overrides)}")
+        lines += [f"    {reason}" for reason in refusal.reasons]
+    return lines
+
+
+def products(plan: Plan, cells: Iterable[str]) -> list[str]:
+    """Names of the products of some cells, each once."""
+    return list(dict.fromkeys(str(plan.cells[cell].product["name"]) for cell in cells))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person would say them."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def told_apart(named: Sequence[tuple[str, Sequence[str]]]) -> list[str]:

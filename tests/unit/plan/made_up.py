@@ -72,6 +72,7 @@ CONFIG: dict[str, Any] = {
     "head": {"name": "acme.deep"},
     "trainer": TRAINER,
     "launch": {"num_processes": 1, "mixed_precision": "no", "cpu": True, "timeout": 60},
+    "encode": {"precision": "auto", "probe": True},
     "baseline": True,
     "output_dir": "runs",
     "cache_dir": None,

@@ -119,8 +119,6 @@ def test_a_cell_whose_rows_cannot_be_seen_is_refused_and_costs_no_other() -> Non
     assert len(plan.cells) == 1
 
 
-def test_another_precision_is_another_cell() -> None:
-    assert (
-        resolve(make_job(launch__mixed_precision="bf16"), HUB).id
-        != resolve(make_job(launch__mixed_precision="no"), HUB).id
-    )
+@pytest.mark.parametrize("key", ["launch__mixed_precision", "encode__precision"])
+def test_another_precision_is_another_cell(key: str) -> None:
+    assert resolve(make_job(**{key: "bf16"}), HUB).id != resolve(make_job(), HUB).id

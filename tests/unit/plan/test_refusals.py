@@ -8,7 +8,7 @@ import pytest
 from matrixhub.errors import ConfigError
 from matrixhub.hookspecs import hookimpl
 from matrixhub.plan import make_plan
-from matrixhub.plan.text import plan_text, told_apart
+from matrixhub.plan.text import told_apart
 from tests.unit.plan.made_up import make_hub, make_job
 
 HUB = make_hub()
@@ -115,33 +115,6 @@ def test_a_plugins_objection_refuses_a_cell_and_a_failing_one_is_skipped() -> No
     plan = make_plan([make_job(), make_job(product__name="post")], hub)
     assert [refusal.reasons for refusal in plan.refused] == [("Mail is private.",)]
     assert [cell.name for cell in plan.cells.values()] == ["post-words-deep"]
-
-
-def test_the_page_tells_cells_stages_sharing_merging_and_refusals() -> None:
-    made = [make_job(trainer__lr=lr) for lr in (0.1, 0.2, 0.1)]
-    made.append(make_job(product__name="post", trainer__train_encoder=True))
-    plan = make_plan([*made, make_job(trainer__epochs=0)], HUB)
-    first, second, third = (cell_id[:6] for cell_id in plan.cells)
-    assert plan_text(plan).splitlines() == [
-        "3 cells",
-        f"  {first}  mail-words-deep: trains heads on stored features  (trainer.lr=0.1)",
-        f"  {second}  mail-words-deep: trains heads on stored features  (trainer.lr=0.2)",
-        f"  {third}  post-words-deep: trains encoder and heads",
-        "",
-        "6 stages, instead of 11 without sharing",
-        "  load   acme.rows  (shared by 3 cells)",
-        "  split  acme.rows rows  (shared by 3 cells)",
-        "  encode words over acme.rows.body  (shared by 2 cells)",
-        "  train  mail-words-deep",
-        "  train  mail-words-deep",
-        "  train  post-words-deep",
-        "",
-        "1 job equal to an earlier one, merged",
-        "",
-        "1 cell refused",
-        "  mail-words-deep  trainer.epochs=0",
-        "    trainer.epochs=0: must be at least 1.",
-    ]
 
 
 def test_only_what_differs_between_equal_names_is_told() -> None:

@@ -1,0 +1,62 @@
+"""What a plan will cost, by what the same work took in earlier runs. What no run has done has no estimate."""
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from matrixhub.plan.build import Plan
+from matrixhub.plan.cell import Cell, digest
+from matrixhub.plan.history import FROM_RUN, Record, read_records
+
+RUNS = 10
+"""So many of the newest runs are looked at."""
+
+
+def estimate(plan: Plan) -> dict[str, float]:
+    """Seconds by key of the stages that an earlier run under ``plan.output_dir`` has done like.
+
+    A train stage is like one of the same source, encoders and head; an encode stage is the same
+    encoder over the same column. A record says of the latter ``{"encode": {key: {"seconds": ...}}}``.
+    """
+    if not plan.stages:
+        return {}
+    seen: dict[str, list[float]] = defaultdict(list)
+    for cell, record in _earlier(Path(plan.output_dir)):
+        for key, fact in record.get("encode", {}).items():
+            seen[key].append(fact["seconds"])
+        if "train_seconds" in record:
+            seen[_work(cell)].append(record["train_seconds"])
+    found = {}
+    for stage in plan.stages:
+        key = _work(plan.cells[stage.spec["cell"]]) if stage.kind == "train" else stage.key
+        if key in seen:
+            found[stage.key] = round(statistics.median(seen[key]), 3)
+    return found
+
+
+def total(plan: Plan) -> float | None:
+    """Seconds of all encode and train stages; None where those of one are not known."""
+    costly = [stage.key for stage in plan.stages if stage.kind in ("encode", "train")]
+    if not all(key in plan.seconds for key in costly):
+        return None
+    return sum(plan.seconds[key] for key in costly)
+
+
+def _earlier(output_dir: Path) -> Iterator[tuple[Cell, Record]]:
+    """Cells that the newest runs did themselves, and their records."""
+    for path in sorted(output_dir.glob("*/plan.json"), reverse=True)[:RUNS]:
+        try:
+            cells = Plan.from_dict(json.loads(path.read_text(encoding="utf-8"))).cells
+        except (ValueError, KeyError, TypeError):  # broken, or written by another version
+            continue
+        for record in read_records(path.parent):
+            if record["status"] == "done" and FROM_RUN not in record and record["cell"] in cells:
+                yield cells[record["cell"]], record
+
+
+def _work(cell: Cell) -> str:
+    trains: Any = cell.trainer["train_encoder"]
+    return digest(["train", cell.source, cell.encoder, cell.head["name"], trains])
