@@ -17,6 +17,7 @@ from matrixhub.data.batching import budget_batches
 from matrixhub.data.store import Part
 from matrixhub.errors import DataError
 from matrixhub.protocols import Encoder, Processor
+from matrixhub.run.setting import Setting, as_built, running
 from matrixhub.types import Batch, Features
 
 SMALLEST_WINDOW, LARGEST_WINDOW = 128, 4096
@@ -86,21 +87,24 @@ class Encoded:
 
 
 @torch.inference_mode()
-def encode_rows(encoder: Encoder, values: Sequence[Any], *, device: torch.device) -> Iterator[Encoded]:
+def encode_rows(
+    encoder: Encoder, values: Sequence[Any], *, device: torch.device, budget: int | None = None
+) -> Iterator[Encoded]:
     """Encode values batch by batch, longest first within each window.
 
-    The next window is prepared while the model works on this one.
+    The next window is prepared while the model works on this one. ``budget`` is the encoder's unless given.
 
     Raises:
         DataError: a value cannot be processed; names the row, counted within ``values``.
     """
-    window = min(LARGEST_WINDOW, max(SMALLEST_WINDOW, 2 * encoder.budget))
+    budget = budget or encoder.budget
+    window = min(LARGEST_WINDOW, max(SMALLEST_WINDOW, 2 * budget))
     starts = range(0, len(values), window)
     prepared = ahead(
         lambda start: prepare_rows(encoder.processor, values[start : start + window], start), starts, depth=1
     )
     for start, items in zip(starts, prepared, strict=True):
-        batches = budget_batches([encoder.processor.size(item) for item in items], encoder.budget)
+        batches = budget_batches([encoder.processor.size(item) for item in items], budget)
         collated = ahead(functools.partial(_collate, encoder.processor, items), batches)
         for rows, batch in zip(batches, collated, strict=True):
             features = _to_cpu(encoder(to_device(batch, device)))
@@ -142,6 +146,7 @@ def encode_part(
     *,
     level: str,
     device: torch.device,
+    setting: Setting | None = None,
     on_rows: Callable[[int], None] = lambda count: None,
 ) -> Part:
     """Encode one rank's rows for the feature store.
@@ -152,6 +157,7 @@ def encode_part(
         rows: their positions in the whole table.
         level: ``"pooled"`` or ``"tokens"``.
         device: where the encoder is.
+        setting: how to run it; None is as it was built.
         on_rows: told how many rows each batch had.
 
     Raises:
@@ -161,8 +167,9 @@ def encode_part(
     order: list[int] = []
     lengths: list[int] = []
     truncated: list[np.ndarray[Any, Any]] = []
-    with table_rows(rows):
-        for encoded in encode_rows(encoder, values, device=device):
+    setting = setting or as_built(encoder)
+    with table_rows(rows), running(encoder, setting):
+        for encoded in encode_rows(encoder, values, device=device, budget=setting.budget):
             vectors, counts = _vectors(encoded.features, level)
             data.append(vectors)
             lengths += counts

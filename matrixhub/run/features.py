@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +19,9 @@ from matrixhub.plan.cell import digest
 from matrixhub.plan.identity import code_digest
 from matrixhub.plugins import hub
 from matrixhub.run.encode import encode_part
+from matrixhub.run.probe import setting_for
 from matrixhub.run.session import Session
+from matrixhub.run.setting import Setting
 
 ROWS_PER_SEGMENT = {"pooled": 4096, "tokens": 512}
 """What a killed run loses at most, on each rank, and what is held in memory at a time."""
@@ -50,6 +52,8 @@ def stored_features(stage: Stage, table: pa.Table, session: Session) -> StoredFe
         "code": code_digest(component.target),
         "weights": loaded.digest,
     }
+    setting = _from_main(session, lambda: _setting(spec, table, loaded.module, digest(about), session))
+    about["precision"] = setting.precision
     shelf = session.store.shelf(digest(about), about)
     digests = session.together(lambda: digest_table(table, columns, exact=True))
     found = session.together(lambda: shelf.find(digests)).features
@@ -57,12 +61,34 @@ def stored_features(stage: Stage, table: pa.Table, session: Session) -> StoredFe
         with _alone(shelf.lock(), stage, session):
             rows = _from_main(session, lambda: shelf.begin(digests))
             if len(rows):
-                _encode(stage, table, loaded.module, rows, digests=digests, shelf=shelf, session=session)
+                _encode(
+                    stage,
+                    table,
+                    loaded.module,
+                    rows,
+                    setting=setting,
+                    digests=digests,
+                    shelf=shelf,
+                    session=session,
+                )
             session.on_main(shelf.merge)
             found = session.together(lambda: shelf.find(digests)).features
     if found is None or not _all(session, True):
         raise TrainingError(f"The features just written are not readable at {shelf.folder}.")
     return found
+
+
+def _setting(spec: Mapping[str, Any], table: pa.Table, encoder: Any, key: str, session: Session) -> Setting:
+    """How these rows are encoded; looked for on some of them."""
+    return setting_for(
+        encoder,
+        lambda rows: values(table, spec["column"], rows, words=spec["level"] == "tokens"),
+        num_rows=table.num_rows,
+        key=key,
+        device=session.accelerator.device,
+        root=session.store.root,
+        options=session.plan.encode,
+    )
 
 
 def _encode(
@@ -71,6 +97,7 @@ def _encode(
     encoder: Any,
     rows: np.ndarray[Any, np.dtype[np.int64]],
     *,
+    setting: Setting,
     digests: np.ndarray[Any, Any],
     shelf: Shelf,
     session: Session,
@@ -90,6 +117,7 @@ def _encode(
                 some,
                 level=level,
                 device=session.accelerator.device,
+                setting=setting,
                 on_rows=advance,
             )
             for removed in session.store.make_room(part.data.nbytes):
@@ -102,7 +130,8 @@ def _encode(
         session.together(encode_mine)
     seconds = time.perf_counter() - started
     stored = f", {table.num_rows - len(rows):,} were stored" if len(rows) < table.num_rows else ""
-    session.say(f"encoded {stage.label}: {len(rows):,} rows in {seconds:.1f} s{stored}")
+    how = "" if setting.precision == "float32" else f" in {setting.precision}"
+    session.say(f"encoded {stage.label}: {len(rows):,} rows in {seconds:.1f} s{how}{stored}")
 
 
 @contextlib.contextmanager
