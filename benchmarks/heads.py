@@ -9,7 +9,7 @@ from measure import arguments, in_turn, ratio, report
 import matrixhub as mh
 
 PRODUCT = ("product=reviews", "baseline=false", "trainer.epochs=30", "trainer.patience=null")
-RATES = [f"{1e-4 * 2**k:g}" for k in range(16)]
+RATES = [f"{1e-4 * 1.5**k:.3g}" for k in range(16)]
 DECAYS = ["0", "0.01", "0.1", "1"]
 
 

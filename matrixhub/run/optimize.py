@@ -95,8 +95,8 @@ class StackedAdamW:
                 param.mul_(_wide(1 - decay_K, param))
             mean.lerp_(grad, 1 - self.betas[0])
             square.mul_(self.betas[1]).addcmul_(grad, grad, value=1 - self.betas[1])
-            spread = (square / second).sqrt_().add_(self.eps)
-            param.sub_(_wide(lr_K / first, param) * mean / spread)
+            spread = square.sqrt().div_(math.sqrt(second)).add_(self.eps)
+            param.addcdiv_(mean * _wide(-lr_K / first, param), spread)
 
     def keep(self, index: Sequence[int]) -> None:
         """Go on with these members only."""

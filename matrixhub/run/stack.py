@@ -216,16 +216,17 @@ class Stack:
     def _batches(self) -> Iterator[tuple[list[Rows], Tensor]]:
         """For each step: the rows of every member on this rank, and the shares (K,) of their losses."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        trainers = {member.trainer["seed"]: member.trainer for member in self.members}
         by_seed = {
-            member.trainer["seed"]: micro_batches(
+            seed: micro_batches(
                 self.task.train,
-                {**member.trainer, "accumulation": 1},
+                {**trainer, "accumulation": 1},
                 epoch=self.epoch,
                 sizes=self.sizes,
                 rank=rank,
                 world=world,
             )
-            for member in self.members
+            for seed, trainer in trainers.items()
         }
         for step in range(self.per_epoch):
             micros = [by_seed[member.trainer["seed"]][step] for member in self.members]
