@@ -9,13 +9,14 @@ from matrixhub.report.figures import bytes_text, count_text, interval_text, ms_t
 from matrixhub.report.lines import Line, by_product
 from matrixhub.report.load import RunData
 from matrixhub.report.markup import Child, Html, joined, tag
-from matrixhub.report.overview import panel, panel_title, scrolling, section
+from matrixhub.report.overview import panel_title
+from matrixhub.report.parts import Section, panel, scrolling, section
 
 MOST_PAIRS = 6
 """Pairs of classes told of a cell that is not the best of its product."""
 
 
-def confusion_section(lines: Sequence[Line]) -> Html | None:
+def confusion_section(lines: Sequence[Line]) -> Section | None:
     """Which class was taken for which, by the best cell of each product."""
     best = [group[0] for group in by_product(lines).values() if group[0].detail.get("confusion")]
     if not best:
@@ -66,7 +67,7 @@ def _count(count: int, total: int, *, right: bool) -> Html:
     )
 
 
-def errors_section(lines: Sequence[Line]) -> Html | None:
+def errors_section(lines: Sequence[Line]) -> Section | None:
     """The rows that the best cell of each product answers worst."""
     best = [group[0] for group in by_product(lines).values() if group[0].detail.get("errors")]
     if not best:
@@ -131,7 +132,7 @@ def answer_text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def cells_section(run: RunData, lines: Sequence[Line]) -> Html | None:
+def cells_section(run: RunData, lines: Sequence[Line]) -> Section | None:
     """Every finished cell, folded."""
     by_cell: dict[str, list[Line]] = {}
     for line in lines:
@@ -211,8 +212,10 @@ def _facts(record: Mapping[str, Any], lines: Sequence[Line]) -> Html:
 
 
 def _training(record: Mapping[str, Any]) -> str:
-    spent, steps = seconds_text(record.get("train_seconds")), record.get("num_steps", "-")
-    return f"{spent}, {steps} steps, epoch {record.get('best_epoch')} of {len(record['epochs'])} kept"
+    spent, epochs = seconds_text(record.get("train_seconds")), record.get("epochs")
+    if not epochs:
+        return spent
+    return f"{spent}, {record.get('num_steps')} steps, epoch {record.get('best_epoch')} of {len(epochs)} kept"
 
 
 def definitions(told: Sequence[tuple[str, Child]]) -> Html:

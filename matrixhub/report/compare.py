@@ -9,8 +9,8 @@ from matrixhub.report.lines import Line, lines_of
 from matrixhub.report.load import RunData
 from matrixhub.report.markdown import table as markdown_table
 from matrixhub.report.markup import Html, tag
-from matrixhub.report.overview import number, scrolling, section
 from matrixhub.report.page import page
+from matrixhub.report.parts import number, scrolling, section
 
 BETTER, WORSE, SAME, MAYBE_BETTER, MAYBE_WORSE, ALONE = (
     "▲ better", "▼ worse", "= same", "▲ better, within the interval", "▼ worse, within the interval",

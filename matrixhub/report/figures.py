@@ -38,6 +38,8 @@ def seconds_text(seconds: float | None) -> str:
 def _scaled(number: float | None, step: int, units: tuple[str, ...]) -> str:
     if number is None:
         return "-"
+    if abs(number) < step:
+        return f"{number:.0f}{units[0]}"
     for unit in units[:-1]:
         if abs(number) < step - 0.5:
             return f"{_three(number)}{unit}"
@@ -46,8 +48,6 @@ def _scaled(number: float | None, step: int, units: tuple[str, ...]) -> str:
 
 
 def _three(number: float) -> str:
-    if number == int(number) and abs(number) < 1000:
-        return str(int(number))
     return (
         f"{number:.0f}"
         if abs(number) >= 99.5

@@ -12,7 +12,8 @@ from matrixhub.report.figures import (
     seconds_text,
 )
 from matrixhub.report.lines import Line, by_product
-from matrixhub.report.markup import Child, Html, tag
+from matrixhub.report.markup import Html, tag
+from matrixhub.report.parts import Section, number, panel, scrolling, section
 
 GREY_CURVES = 12
 """Curves drawn behind the best one; more would be a smear."""
@@ -21,7 +22,7 @@ STEPS = ((0.75, "p4"), (0.5, "p3"), (0.25, "p2"), (0.0, "p1"), (-0.25, "n1"))
 """Shares of the baseline's errors that a cell removes, from the first on, and the class of that colour."""
 
 
-def leaderboard_section(lines: Sequence[Line]) -> Html:
+def leaderboard_section(lines: Sequence[Line]) -> Section:
     """One line for each output of each cell; a click on a heading sorts."""
     heads = (
         ("cell", ""), ("score", "number"), ("95 % interval, baseline", ""), ("best baseline", "number"),
@@ -81,7 +82,7 @@ def _span(lines: Sequence[Line]) -> tuple[float, float]:
     return (min(shown), max(shown)) if shown else (0.0, 1.0)
 
 
-def matrix_section(lines: Sequence[Line]) -> Html:
+def matrix_section(lines: Sequence[Line]) -> Section:
     """Products by encoders, each field the best head there."""
     groups = by_product(lines)
     encoders = sorted({str(line.record["encoder"]) for line in lines})
@@ -142,7 +143,7 @@ def _heat_key() -> Html:
     return tag("p", *(tag("span", tag("i", class_=kind), text) for kind, text in named), class_="legend key")
 
 
-def price_section(lines: Sequence[Line]) -> Html | None:
+def price_section(lines: Sequence[Line]) -> Section | None:
     """One plot for each product of its cells' scores against the time of one row."""
     timed = [line for line in lines if line.score is not None and line.latency_ms]
     if not timed:
@@ -178,7 +179,7 @@ def _short(line: Line) -> str:
     return " ".join(filter(None, (str(line.record["head"]), line.apart)))
 
 
-def curves_section(lines: Sequence[Line]) -> Html | None:
+def curves_section(lines: Sequence[Line]) -> Section | None:
     """One plot for each product of what was watched over the epochs, its best cell in front."""
     panels = []
     for group in by_product(lines).values():
@@ -216,37 +217,3 @@ def _learned(line: Line, *, strong: bool) -> tuple[Curve, str] | None:
 def panel_title(line: Line) -> str:
     """The product, with the output where it has several."""
     return line.product if len(line.record["metrics"]) == 1 else f"{line.product} · {line.output}"
-
-
-def panel(title: str, *content: Child) -> Html:
-    """A plot or table with its heading."""
-    return tag("figure", tag("figcaption", title), *content)
-
-
-def section(name: str, title: str, lead: str, *content: Child) -> Html:
-    """A part of the page that can be linked to."""
-    return tag(
-        "section",
-        tag("h2", title, id=f"{name}-title"),
-        tag("p", lead, class_="lead") if lead else None,
-        *content,
-        id=name,
-        aria_labelledby=f"{name}-title",
-    )
-
-
-def scrolling(table: Html) -> Html:
-    """A table that scrolls within the page, by keyboard too, where the screen is narrow."""
-    return tag("div", table, class_="scroll", tabindex=0, role="region", aria_label="table")
-
-
-def number(value: float | None, shown: str, *, note: str = "", kind: str = "", label: str = "") -> Html:
-    """A field of a table that is sorted by its value; its label shows where the heading does not."""
-    return tag(
-        "td",
-        shown,
-        tag("small", note) if note else None,
-        class_=f"number {kind}".rstrip(),
-        data_sort=None if value is None else repr(float(value)),
-        data_label=label or None,
-    )

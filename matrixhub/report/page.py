@@ -17,14 +17,8 @@ from matrixhub.report.figures import seconds_text
 from matrixhub.report.lines import lines_of
 from matrixhub.report.load import RunData, missing
 from matrixhub.report.markup import Child, Html, joined, tag
-from matrixhub.report.overview import (
-    curves_section,
-    leaderboard_section,
-    matrix_section,
-    price_section,
-    scrolling,
-    section,
-)
+from matrixhub.report.overview import curves_section, leaderboard_section, matrix_section, price_section
+from matrixhub.report.parts import Section, scrolling, section
 
 STYLE, SCRIPT = (Path(__file__).with_name(name) for name in ("style.css", "sort.js"))
 
@@ -46,7 +40,7 @@ def run_page(run: RunData) -> str:
     return page(f"Run {run.folder.name}", summary(run), [one for one in sections if one is not None])
 
 
-def page(title: str, lead: Child, sections: Sequence[Html]) -> str:
+def page(title: str, lead: Child, sections: Sequence[Section]) -> str:
     """A whole document. Its policy allows the style and the script within, and nothing from anywhere else."""
     script = SCRIPT.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -62,18 +56,11 @@ def page(title: str, lead: Child, sections: Sequence[Html]) -> str:
     )
     body = joined(
         tag("header", tag("p", "MatrixHub", class_="brand"), tag("h1", title), tag("p", lead, class_="lead")),
-        tag("nav", *(_to(one) for one in sections), aria_label="sections"),
-        tag("main", *sections),
+        tag("nav", *(tag("a", one.title, href=f"#{one.name}") for one in sections), aria_label="sections"),
+        tag("main", *(one.html for one in sections)),
         tag("script", Html(script)),
     )
     return f"<!doctype html>\n{tag('html', tag('head', head), tag('body', body), lang='en')}\n"
-
-
-def _to(one: Html) -> Html:
-    """A link to a section, by the id and heading that it begins with."""
-    name = one.partition('id="')[2].partition("-title")[0]
-    heading = one.partition("<h2")[2].partition(">")[2].partition("</h2>")[0]
-    return tag("a", Html(heading), href=f"#{name}")
 
 
 def summary(run: RunData) -> str:
@@ -90,7 +77,7 @@ def summary(run: RunData) -> str:
     return " · ".join([*(parts or ["no cell has finished"]), *([str(started)] if started else [])])
 
 
-def refused_section(run: RunData) -> Html | None:
+def refused_section(run: RunData) -> Section | None:
     """Cells without a result, each with its reason."""
     rows = missing(run)
     if not rows:
@@ -114,7 +101,7 @@ def refused_section(run: RunData) -> Html | None:
     return section("refused", "Refused and failed", lead, scrolling(table))
 
 
-def environment_section(run: RunData) -> Html:
+def environment_section(run: RunData) -> Section:
     """Where it ran, with what, and the command of the whole run."""
     facts = run.facts
     told: list[tuple[str, Child]] = [

@@ -18,7 +18,7 @@ from matrixhub.run.baselines import Baseline, baselines
 from matrixhub.run.details import details
 from matrixhub.run.feed import num_truncated
 from matrixhub.run.model import ProductModel
-from matrixhub.run.price import Latencies
+from matrixhub.run.price import Latencies, artifact_bytes
 from matrixhub.run.product import WrittenEncoders, save_product
 from matrixhub.run.records import record_head, strict
 from matrixhub.run.session import Session
@@ -88,10 +88,18 @@ def _on_main(
         cell=cell,
         model=model,
         targets=trained.targets.specs,
-        facts={key: record[key] for key in ("metrics", "baselines", "num_rows")},
+        facts=_facts(record),
         shared=workshop.encoders,
     )
     record["artifact"] = str(folder)
+    record["artifact_bytes"] = artifact_bytes(folder)
+
+
+def _facts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What an artifact says of its record: figures, and no row."""
+    keys = ("main", "metrics", "baselines", "num_rows", "parameters", "latency_ms")
+    between = {name: output["interval"] for name, output in record["outputs"].items()}
+    return {**{key: record[key] for key in keys}, "intervals": between}
 
 
 def _whole(cell: Cell, model: ProductModel, session: Session) -> ProductModel:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import torch
 
 from matrixhub import __version__
+from matrixhub.artifacts.card import CARD, model_card
 from matrixhub.artifacts.folder import link_or_copy, read_manifest, sha256_of, write_artifact
 from matrixhub.artifacts.weights import load_state, load_weights, save_weights
 from matrixhub.data.columns import as_columns, values
@@ -212,34 +213,19 @@ def save_product(
         cell: what was trained.
         model: with all its encoders.
         targets: what each output learned.
-        facts: metrics, baselines and the like, for the manifest.
+        facts: metrics, baselines and the like, for the manifest and the card.
         shared: encoders written before; frozen encoders are linked to these and new ones added.
 
     Raises:
         ArtifactError: it cannot be written.
     """
-    manifest = {
-        "matrixhub": __version__,
-        "name": cell.name,
-        "cell": cell.id,
-        "product": cell.product,
-        "source": cell.source["name"],
-        "encoder": cell.encoder,
-        "fusion": cell.fusion,
-        "head": cell.head,
-        "trainer": cell.trainer,
-        "distributions": cell.distributions,
-        "components": {o["name"]: _home(kind, o["name"]) for kind, o in cell.component_options()},
-        "targets": {name: target.to_dict() for name, target in targets.items()},
-        "dims": {name: model.encoders[m].dim for name, m in model.modalities.items()},
-        **facts,
-    }
-
+    manifest = {**_manifest(cell, model, targets), **facts}
     written: WrittenEncoders = {}
 
     def write(staging: Path) -> dict[str, str]:
         known: dict[str, str] = {}
         save_weights(staging / READOUT, model.readout.state_dict())
+        (staging / CARD).write_text(model_card(manifest), encoding="utf-8", errors="replace")
         for modality, encoder in model.encoders.items():
             place = Path("encoders", modality)
             frozen = None if cell.trainer["train_encoder"] else digest(cell.encoder[modality])
@@ -259,6 +245,26 @@ def save_product(
     write_artifact(folder, manifest, write)
     # Only now are they there for later artifacts to link to.
     shared |= written
+
+
+def _manifest(cell: Cell, model: ProductModel, targets: Mapping[str, Target]) -> dict[str, Any]:
+    """What an artifact says of how it was made."""
+    return {
+        "matrixhub": __version__,
+        "name": cell.name,
+        "cell": cell.id,
+        "product": cell.product,
+        "source": cell.source["name"],
+        "fingerprint": next((state["rows"] for state in cell.state.values() if "rows" in state), None),
+        "encoder": cell.encoder,
+        "fusion": cell.fusion,
+        "head": cell.head,
+        "trainer": cell.trainer,
+        "distributions": cell.distributions,
+        "components": {o["name"]: _home(kind, o["name"]) for kind, o in cell.component_options()},
+        "targets": {name: target.to_dict() for name, target in targets.items()},
+        "dims": {name: model.encoders[m].dim for name, m in model.modalities.items()},
+    }
 
 
 def _home(kind: str, name: str) -> str:
