@@ -138,7 +138,8 @@ class Stack:
         for rows, share_K in self._batches():
             losses_K = self.losses(rows) * share_K
             found = torch.autograd.grad(losses_K.sum(), list(self.params.values()), materialize_grads=True)
-            grads = dict(zip(self.params, found, strict=True))
+            # vmap gives transposed gradients, over which every later pass would be slow.
+            grads = {name: grad.contiguous() for name, grad in zip(self.params, found, strict=True)}
             losses_K = self._reduced(losses_K.detach(), grads)
             norms_K = self.optimizer.clip(grads)
             is_finite = torch.isfinite(losses_K + norms_K).tolist()
