@@ -4,6 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
+
+# Its functions keep the process group that there is when they are imported as a default. Left to
+# DistributedDataParallel, which imports it late, that is the group of the run: destroying it then ends none
+# of its threads, and one that still holds a tensor when the interpreter goes aborts the process.
+import torch.distributed.nn.functional
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 

@@ -1,5 +1,6 @@
 """One process of a run, by torchrun (``-m matrixhub.run.worker RUN_FOLDER [--quiet]``) or in process."""
 
+import atexit
 import json
 import os
 import sys
@@ -36,7 +37,16 @@ def follow() -> Path:
     return folder
 
 
+def leave() -> None:
+    """End the process group: its threads must not outlive the interpreter."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def _share(text: str) -> str:
+    if not torch.distributed.is_initialized():
+        # Not sooner: a script may start one run after another.
+        atexit.register(leave)
     PartialState(cpu=not torch.accelerator.is_available())
     (shared,) = broadcast_object_list([text], from_process=0)
     return str(shared)
@@ -54,8 +64,7 @@ def main() -> None:
             (folder / ERROR).write_text(json.dumps(message))
         raise
     finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+        leave()
 
 
 if __name__ == "__main__":

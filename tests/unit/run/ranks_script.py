@@ -16,6 +16,7 @@ from matrixhub.run.loop import Task, fit
 from matrixhub.run.model import ProductModel
 from matrixhub.run.ranks import each_together, together
 from matrixhub.run.stack import Member, fit_stack
+from matrixhub.run.worker import leave
 from matrixhub.types import Target
 from tests.unit.run import tiny
 
@@ -48,7 +49,15 @@ def main(folder: Path) -> None:
         for k, member in enumerate(made):
             torch.save(tiny.weights(member.model), folder / f"{name}{k}-{rank}.pt")
     (folder / f"agree-{rank}.json").write_text(json.dumps(agreements(accelerator, rank)))
-    torch.distributed.destroy_process_group()
+    threads = [num_gloo_threads()]
+    leave()
+    threads.append(num_gloo_threads())
+    (folder / f"threads-{rank}.json").write_text(json.dumps(threads))
+
+
+def num_gloo_threads() -> int:
+    """Threads of this process that work for a process group (Linux names them)."""
+    return sum("gloo" in path.read_text() for path in Path("/proc/self/task").glob("*/comm"))
 
 
 def frozen() -> Made:

@@ -99,3 +99,11 @@ def test_work_done_together_fails_together(seen: Path) -> None:
     ]
     assert second[:3] == first[:3]
     assert first[3:] == second[3:] == ["fine", "fine", "TrainingError: Rank 1: ValueError: no good on 1"]
+
+
+def test_a_process_group_ends_with_its_threads(seen: Path) -> None:
+    """One that still holds a tensor while the interpreter ends aborts the process, now and then."""
+    for rank in (0, 1):
+        before, after = json.loads((seen / f"threads-{rank}.json").read_text())
+        assert before > 0
+        assert after == 0
