@@ -4,6 +4,7 @@ Every plot says in its title and description what it shows; points say who they 
 colour alone.
 """
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from matrixhub.report.scales import Scale, padded, padded_log, tick_text
 
 WIDTH, HEIGHT = 380, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 32, 42
-MOST_LABELS, MOST_LETTERS = 6, 26
+MOST_LABELS = 6
 
 SHAPES = (
     "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0Z",  # circle
@@ -217,19 +218,28 @@ def _apart(scale: Scale) -> list[float]:
 
 
 def _labels(points: Sequence[Point], across: Scale, up: Scale) -> list[Html]:
-    """Names beside points, on the side with room, each at least a line below or above the last."""
+    """Names beside points, on the side with room, each at least a line below the one above it."""
     found: list[Html] = []
     taken: list[float] = []
     for point in sorted(points, key=lambda point: -point.y):
-        x, y = across(point.x), up(point.y)
-        right = x < WIDTH * 0.55
-        spot = y + 4
+        x, spot = across(point.x), up(point.y) + 4
         while any(abs(spot - other) < 13 for other in taken):
             spot += 13
         if spot > HEIGHT - BOTTOM:
             continue
         taken.append(spot)
-        short = point.short if len(point.short) <= MOST_LETTERS else f"{point.short[: MOST_LETTERS - 1]}…"
+        right = x < WIDTH / 2
+        text = _fitting(point.short, (WIDTH - x if right else x) - 14)
         side = "label" if right else "label end"
-        found.append(tag("text", short, x=x + 10 if right else x - 10, y=spot, class_=side))
+        found.append(tag("text", text, x=x + 10 if right else x - 10, y=spot, class_=side))
     return found
+
+
+def _fitting(text: str, room: float) -> str:
+    """As much of a text as fits into a width, by what letters take on average."""
+    used = 0.0
+    for i, letter in enumerate(text):
+        used += 12.5 if unicodedata.east_asian_width(letter) in "WF" else 7.2
+        if used > room:
+            return f"{text[: max(i - 1, 0)]}…"
+    return text
