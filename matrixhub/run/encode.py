@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from matrixhub.data.batching import budget_batches
 from matrixhub.data.store import Part
@@ -88,11 +88,23 @@ class Encoded:
 
 @torch.inference_mode()
 def encode_rows(
-    encoder: Encoder, values: Sequence[Any], *, device: torch.device, budget: int | None = None
+    encoder: Encoder,
+    values: Sequence[Any],
+    *,
+    device: torch.device,
+    budget: int | None = None,
+    level: str = "tokens",
 ) -> Iterator[Encoded]:
     """Encode values batch by batch, longest first within each window.
 
-    The next window is prepared while the model works on this one. ``budget`` is the encoder's unless given.
+    The next window is prepared while the model works on this one.
+
+    Args:
+        encoder: in eval mode, on ``device``.
+        values: of its modality.
+        device: where it is.
+        budget: of a batch; None is the encoder's own.
+        level: ``"pooled"`` leaves tokens out where they are not wanted.
 
     Raises:
         DataError: a value cannot be processed; names the row, counted within ``values``.
@@ -107,7 +119,7 @@ def encode_rows(
         batches = budget_batches([encoder.processor.size(item) for item in items], budget)
         collated = ahead(functools.partial(_collate, encoder.processor, items), batches)
         for rows, batch in zip(batches, collated, strict=True):
-            features = _to_cpu(encoder(to_device(batch, device)))
+            features = _to_cpu(encoder(to_device(batch, device)), level)
             _check_finite(features, [start + i for i in rows])
             truncated = batch.get("truncated", torch.zeros(len(rows), dtype=torch.bool))
             yield Encoded([start + i for i in rows], features, truncated)
@@ -130,7 +142,9 @@ def _check_finite(features: Features, rows: Sequence[int]) -> None:
         )
 
 
-def _to_cpu(features: Features) -> Features:
+def _to_cpu(features: Features, level: str) -> Features:
+    if level == "pooled":
+        return Features(features.pooled_BD.float().cpu())
     tokens_BTD, mask_BT = features.tokens_BTD, features.mask_BT
     return Features(
         features.pooled_BD.float().cpu(),
@@ -169,7 +183,7 @@ def encode_part(
     truncated: list[np.ndarray[Any, Any]] = []
     setting = setting or as_built(encoder)
     with table_rows(rows), running(encoder, setting):
-        for encoded in encode_rows(encoder, values, device=device, budget=setting.budget):
+        for encoded in encode_rows(encoder, values, device=device, budget=setting.budget, level=level):
             vectors, counts = _vectors(encoded.features, level)
             data.append(vectors)
             lengths += counts
@@ -193,38 +207,6 @@ def _vectors(features: Features, level: str) -> tuple[np.ndarray[Any, Any], list
     positions_T = torch.arange(1, features.mask_BT.shape[1] + 1)
     lengths_B = (features.mask_BT * positions_T).amax(dim=1)
     return features.tokens_BTD[positions_T <= lengths_B[:, None]].numpy(), lengths_B.tolist()
-
-
-def encode(encoder: nn.Module, values: Sequence[Any] | Any) -> Features:
-    """Features of one value or of many, in their order; the convenience behind ``mh.create(...).encode``.
-
-    Args:
-        encoder: an encoder module.
-        values: one value, or a list of them.
-
-    Returns:
-        Pooled features (N, D), on the CPU, float32; also token features (N, T, D) with their mask
-        when the encoder gives them.
-    """
-    many = values if isinstance(values, list) else [values]
-    module: Any = encoder
-    if not many:
-        return Features(torch.zeros(0, module.dim))
-    was_training = encoder.training
-    encoder.eval()
-    device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
-    try:
-        parts = list(encode_rows(module, many, device=device))
-    finally:
-        encoder.train(was_training)
-    order = torch.tensor([position for part in parts for position in part.positions])
-    back = torch.argsort(order)
-    pooled_ND = torch.cat([part.features.pooled_BD for part in parts])[back]
-    if any(part.features.tokens_BTD is None or part.features.mask_BT is None for part in parts):
-        return Features(pooled_ND)
-    tokens_NTD = joined([t for part in parts if (t := part.features.tokens_BTD) is not None])[back]
-    mask_NT = joined([t for part in parts if (t := part.features.mask_BT) is not None])[back]
-    return Features(pooled_ND, tokens_NTD, mask_NT)
 
 
 def joined(tensors: Sequence[Tensor], fill: float = 0) -> Tensor:

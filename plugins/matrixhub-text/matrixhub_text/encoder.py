@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import CONFIG_MAPPING
 
@@ -34,6 +35,7 @@ class TextEncoder(nn.Module):
         model: an encoder of transformers.
         processor: makes its batches.
         pooling: ``cls``, ``mean`` or ``max``, over real tokens.
+        layers: average the outputs of so many last layers.
         normalize: scale pooled vectors to length 1.
         budget: padded tokens in a batch when only encoding.
     """
@@ -47,12 +49,13 @@ class TextEncoder(nn.Module):
         processor: TextProcessor,
         *,
         pooling: str = "mean",
+        layers: int = 1,
         normalize: bool = False,
         budget: int = 2048,
     ) -> None:
         super().__init__()
         self.model, self.processor = model, processor
-        self.pooling, self.normalize, self.budget = pooling, normalize, budget
+        self.pooling, self.layers, self.normalize, self.budget = pooling, layers, normalize, budget
         self.dim: int = model.config.hidden_size
         self._inputs = ["input_ids", "attention_mask"]
         takes_types = "token_type_ids" in inspect.signature(model.forward).parameters
@@ -62,8 +65,7 @@ class TextEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> Features:
         """Features, float32; tokens are words (first sub-words) where the rows are lists of words."""
-        output = self.model(**{name: batch[name] for name in self._inputs})
-        hidden_BTD: Tensor = output.last_hidden_state.float()
+        hidden_BTD = self._hidden({name: batch[name] for name in self._inputs})
         mask_BT = batch["attention_mask"].bool()
         pooled_BD = _pool(hidden_BTD, mask_BT, self.pooling)
         if self.normalize:
@@ -72,6 +74,13 @@ class TextEncoder(nn.Module):
             return Features(pooled_BD, hidden_BTD, mask_BT)
         starts_BWD = batch["word_starts"][..., None].expand(-1, -1, self.dim)
         return Features(pooled_BD, hidden_BTD.gather(1, starts_BWD), batch["word_mask"])
+
+    def _hidden(self, inputs: Batch) -> Tensor:
+        if self.layers == 1:
+            last_BTD: Tensor = self.model(**inputs).last_hidden_state
+            return last_BTD.float()
+        states = self.model(**inputs, output_hidden_states=True).hidden_states[-self.layers :]
+        return torch.stack([state_BTD.float() for state_BTD in states]).mean(dim=0)
 
     def save_assets(self, folder: Path) -> None:
         """Write the architecture's config.json and the tokenizer's files."""
@@ -102,10 +111,15 @@ def build(**options: Any) -> TextEncoder:
         raise ConfigError(
             f"max_length={given.max_length}, but '{given.checkpoint}' reads {longest} tokens at most."
         )
+    if given.layers > model.config.num_hidden_layers:
+        raise ConfigError(
+            f"layers={given.layers}, but '{given.checkpoint}' has {model.config.num_hidden_layers}."
+        )
     return TextEncoder(
         model,
         TextProcessor(tokenizer, max_length=given.max_length, prefix=given.prefix),
         pooling=given.pooling,
+        layers=given.layers,
         normalize=given.normalize,
         budget=given.budget,
     ).eval()
@@ -118,7 +132,7 @@ def _check(given: TransformerConfig) -> None:
         if (value := getattr(given, name)) not in allowed:
             choices = ", ".join(allowed)
             raise ConfigError(f"{name}={value} is unknown to text.transformer. Allowed: {choices}.")
-    for name, least in (("max_length", 3), ("budget", 1)):
+    for name, least in (("max_length", 3), ("layers", 1), ("budget", 1)):
         if (value := getattr(given, name)) < least:
             raise ConfigError(f"{name}={value}: it must be {least} or more.")
     if given.model_type is not None and given.model_type not in CONFIG_MAPPING:

@@ -25,6 +25,8 @@ class TransformerConfig:
     """Architecture (bert, roberta, ...), only for a checkpoint whose config.json does not name it."""
     pooling: str = "mean"
     """How tokens become one vector: cls, mean or max."""
+    layers: int = 1
+    """Average the outputs of so many last layers, for words and before pooling."""
     normalize: bool = False
     """Scale pooled vectors to length 1."""
     max_length: int = 128

@@ -70,6 +70,22 @@ def test_pooling_is_over_the_models_own_hidden_states(
         torch.testing.assert_close(ours.pooled_BD[0], pooled_D, atol=1e-5, rtol=0)
 
 
+def test_layers_average_the_last_hidden_states(
+    build: Build, tiny: Tiny, family: str, texts: list[str]
+) -> None:
+    encoder = build(checkpoint=tiny(family), layers=2, max_length=48)
+    batch = encoder.processor.collate(encoder.processor.prepare(texts))
+    with torch.inference_mode():
+        inputs = {name: batch[name] for name in encoder._inputs}
+        states = encoder.model(**inputs, output_hidden_states=True).hidden_states
+        found = encoder(batch)
+    assert found.tokens_BTD is not None
+    torch.testing.assert_close(found.tokens_BTD, (states[-1] + states[-2]) / 2)
+    assert not torch.allclose(found.tokens_BTD, states[-1])
+    with pytest.raises(ConfigError, match=r"layers=3, but '.*' has 2"):
+        build(checkpoint=tiny(family), layers=3, max_length=48)
+
+
 def test_assets_and_weights_rebuild_the_same_encoder(
     build: Build, tiny: Tiny, family: str, tmp_path: Path, texts: list[str]
 ) -> None:

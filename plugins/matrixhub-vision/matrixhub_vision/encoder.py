@@ -59,8 +59,8 @@ class ImageEncoder(nn.Module):
         budget: int = 4,
     ) -> None:
         super().__init__()
-        self._format = torch.channels_last if channels_last else torch.contiguous_format
-        self.model = model.to(memory_format=self._format)
+        self.model = model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+        self._stem = next((name for name, weight in model.named_parameters() if weight.ndim == 4), None)
         self.processor, self.pooling, self.budget = processor, pooling, budget
         self.dim: int = model.head_hidden_size if pooling == "default" else model.num_features
         self._num_prefix: int = getattr(model, "num_prefix_tokens", 0)
@@ -92,7 +92,13 @@ class ImageEncoder(nn.Module):
         # Step by step as timm's transform does it, to the last bit.
         normal_BCHW = (pixels_BCHW / 255).sub_(self._mean_C11).div_(self._std_C11)
         weight = next(self.model.parameters())
-        return normal_BCHW.to(weight.dtype).contiguous(memory_format=self._format)
+        return normal_BCHW.to(weight.dtype).contiguous(memory_format=self._format())
+
+    def _format(self) -> torch.memory_format:
+        """As the first convolution has it: who runs the encoder may have turned its weights."""
+        if self._stem is None or self.model.get_parameter(self._stem).is_contiguous():
+            return torch.contiguous_format
+        return torch.channels_last
 
     def _tokens(self, maps: Tensor) -> Tensor:
         if not isinstance(maps, Tensor):

@@ -105,6 +105,17 @@ def test_memory_format_does_not_change_features(build: Build, images: list[Image
     )
 
 
+def test_pixels_follow_weights_that_are_turned_later(build: Build, images: list[Image.Image]) -> None:
+    encoder = build(model="resnet18", **SMALL)
+    seen: list[torch.Tensor] = []
+    encoder.model.conv1.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    encode(encoder, images)
+    encoder.to(memory_format=torch.contiguous_format)
+    encode(encoder, images)
+    assert [pixels.is_contiguous() for pixels in seen] == [False, True]
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+
+
 def test_poolings(build: Build, images: list[Image.Image]) -> None:
     for kind in ("test_resnet", PREFIXED):
         pooled = {p: encode(build(**options_for(kind), pooling=p), images) for p in ("avg", "max")}

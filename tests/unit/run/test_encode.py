@@ -12,7 +12,8 @@ import torch
 
 import matrixhub as mh
 from matrixhub.errors import ConfigError, DataError
-from matrixhub.run.encode import ahead, encode, encode_part, encode_rows, joined, prepare_rows, table_rows
+from matrixhub.run.create import encode
+from matrixhub.run.encode import ahead, encode_part, encode_rows, joined, prepare_rows, table_rows
 
 CPU = torch.device("cpu")
 
@@ -62,11 +63,11 @@ def test_an_error_of_a_thread_reaches_the_reader() -> None:
 def test_every_row_is_encoded_once_and_equals_itself_alone() -> None:
     """Reliability row 26."""
     encoder, values = hash_text(budget=24), texts(300)
-    together = encode(encoder, values)
+    together = encode(encoder, values, level="tokens")
     assert together.pooled_BD.shape == (300, 8)
     assert together.tokens_BTD is not None and together.mask_BT is not None
     for row in (0, 1, 8, 150, 299):
-        alone = encode(encoder, values[row])
+        alone = encode(encoder, values[row], level="tokens")
         assert alone.tokens_BTD is not None
         words = alone.tokens_BTD.shape[1]
         assert int(together.mask_BT[row].sum()) == words
@@ -170,6 +171,22 @@ def test_create_gives_a_module_that_encodes_one_value_or_many() -> None:
     one, many = encoder.encode("the red car"), encoder.encode(["a boat", "the red car"])
     assert one.pooled_BD.shape == (1, 16)
     assert torch.allclose(one.pooled_BD[0], many.pooled_BD[1], atol=1e-6)
+
+
+def test_encode_gives_tokens_and_other_precisions_when_asked() -> None:
+    encoder, values = mh.create("encoder", "fixture.hash_text", dim=8), texts(30)
+    full = encoder.encode(values, level="tokens")
+    assert encoder.encode(values).tokens_BTD is None
+    assert full.tokens_BTD.shape == (30, 9, 8) and full.mask_BT.shape == (30, 9)
+    half = encoder.encode(values, precision="bfloat16").pooled_BD
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, full.pooled_BD)
+    assert torch.allclose(half, full.pooled_BD, atol=0.05)
+    assert torch.equal(encoder.encode(values, precision="auto").pooled_BD, full.pooled_BD)  # few rows
+    with pytest.raises(ConfigError, match=r"'bfloat'.*Did you mean 'bfloat16'"):
+        encoder.encode(values, precision="bfloat")
+    with pytest.raises(ConfigError, match=r"level 'word'"):
+        encoder.encode(values, level="word")
 
 
 def test_create_takes_an_alias_and_refuses_what_it_does_not_know() -> None:
