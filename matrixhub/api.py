@@ -1,5 +1,6 @@
 """The Python face: the same things the command line does, as functions."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -11,14 +12,17 @@ from matrixhub.registry import Component
 from matrixhub.run.launch import Run, execute, follow, is_rank
 
 if TYPE_CHECKING:
+    from matrixhub.config.compose import Execute, Job
     from matrixhub.plan import Plan
     from matrixhub.run.product import Product
+
+Overrides = Sequence[str] | Sequence[Sequence[str]]
 
 __all__ = ["Run", "create", "list_components", "load", "plan", "run"]
 
 
 def plan(
-    overrides: Sequence[str] = (),
+    overrides: Overrides = (),
     *,
     multirun: bool = False,
     config_dir: str | Path | None = None,
@@ -26,8 +30,11 @@ def plan(
 ) -> "Plan":
     """What ``run`` with the same arguments would do, without doing it (and without torch).
 
+    Of a search, which goes on from what its trials gave, it is the first batch.
+
     Args:
-        overrides: Hydra overrides, such as ``["product=news", "head=mlp"]``.
+        overrides: Hydra overrides, such as ``["product=news", "head=mlp"]``, or a list of such lists, one for
+            each cell or sweep, all of which are planned as one graph.
         multirun: sweep over comma-separated values, as ``-m`` does.
         config_dir: a folder of your own YAML, laid out like ``conf/``.
         force: run cells again that an earlier run under the same ``output_dir`` has finished.
@@ -35,26 +42,19 @@ def plan(
     Raises:
         ConfigError: with what to type instead.
     """
-    from matrixhub.config.compose import Composer, Job
-    from matrixhub.plan import make_plan
-    from matrixhub.plan.cost import estimate
-    from matrixhub.plan.history import History
-    from matrixhub.plan.identity import Surroundings
-
     plans: list[Plan] = []
 
-    def keep(jobs: list[Job]) -> list[None]:
-        earlier = {} if force else History(jobs[0].config["output_dir"])
-        made = make_plan(jobs, hub(), look=Surroundings(), earlier=earlier)
-        plans.append(dataclasses.replace(made, seconds=estimate(made)))
-        return [None] * len(jobs)
+    def keep(jobs: "list[Job]") -> list[None]:
+        plans.append(_plan(jobs, force=force))
+        raise _Enough
 
-    Composer([Path(config_dir)] if config_dir else []).sweep(overrides, keep, multirun=multirun)
+    with contextlib.suppress(_Enough):
+        _sweep(overrides, keep, multirun=multirun, config_dir=config_dir)
     return plans[0]
 
 
 def run(
-    overrides: Sequence[str] = (),
+    overrides: Overrides = (),
     *,
     multirun: bool = False,
     config_dir: str | Path | None = None,
@@ -77,7 +77,63 @@ def run(
     """
     if is_rank() and os.environ["RANK"] != "0":
         return follow()
-    return execute(plan(overrides, multirun=multirun, config_dir=config_dir, force=force), quiet=quiet)
+    runs: list[Run] = []
+
+    def work(jobs: "list[Job]") -> list[float | None]:
+        last = runs[-1] if runs else None
+        runs.append(execute(_plan(jobs, force=force), quiet=quiet, into=last))
+        return _values(jobs, runs[-1])
+
+    _sweep(overrides, work, multirun=multirun, config_dir=config_dir)
+    return runs[-1]
+
+
+class _Enough(Exception):  # noqa: N818 - it is no error
+    """The first batch is planned; a sweeper that has more is not asked for them."""
+
+
+def _sweep(
+    overrides: Overrides, execute: "Execute", *, multirun: bool, config_dir: str | Path | None
+) -> None:
+    """Hand over the jobs that the overrides name; those of a list of lists all at once."""
+    from matrixhub.config.compose import Composer
+
+    composer = Composer([Path(config_dir)] if config_dir else [])
+    several = [one for one in overrides if not isinstance(one, str)]
+    if not several:
+        composer.sweep([str(one) for one in overrides], execute, multirun=multirun)
+        return
+    jobs: list[Job] = []
+
+    def collect(some: "list[Job]") -> list[None]:
+        jobs.extend(some)
+        return [None] * len(some)
+
+    for one in several:
+        composer.sweep(one, collect, multirun=multirun)
+    execute(jobs)
+
+
+def _plan(jobs: "list[Job]", *, force: bool) -> "Plan":
+    from matrixhub.plan import make_plan
+    from matrixhub.plan.cost import estimate
+    from matrixhub.plan.history import History
+    from matrixhub.plan.identity import Surroundings
+
+    earlier = {} if force else History(jobs[0].config["output_dir"])
+    made = make_plan(jobs, hub(), look=Surroundings(), earlier=earlier)
+    return dataclasses.replace(made, seconds=estimate(made))
+
+
+def _values(jobs: "list[Job]", done: Run) -> list[float | None]:
+    """What a sweeper learns of each job."""
+    from matrixhub.plan.build import cell_ids
+    from matrixhub.plan.history import main_value
+    from matrixhub.plan.identity import Surroundings
+
+    records = {record["cell"]: record for record in done.records}
+    found = [records.get(cell) for cell in cell_ids(jobs, hub(), Surroundings())]
+    return [main_value(record) if record else None for record in found]
 
 
 def load(folder: str | Path, *, device: str | None = None) -> "Product":

@@ -19,6 +19,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from matrixhub.config import optuna
 from matrixhub.config.messages import COMPOSE_FAULTS, FAULTS, explain
 from matrixhub.config.search import search_path
 from matrixhub.config.strict import refuse_unknown
@@ -105,6 +106,9 @@ class Composer:
             sweeper.sweep(arguments=list(master.hydra.overrides.task))
 
     def _sweeper(self, master: DictConfig, launcher: "_PlanLauncher") -> Any:
+        options = OmegaConf.to_container(master.hydra.sweeper, resolve=True)
+        if isinstance(options, dict) and options.get("name") == optuna.NAME:
+            return optuna.OptunaSweeper({str(k): v for k, v in options.items()}, launcher)
         plugins = Plugins.instance()
         context = HydraContext(config_loader=self.loader, callbacks=Callbacks())
         # Hydra lets a launcher come only from its own namespace package, which one bad module breaks

@@ -17,12 +17,15 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSou
 from omegaconf import OmegaConf
 
 import matrixhub
+from matrixhub.config import optuna
 from matrixhub.config.schema import RootConfig
 from matrixhub.plugins import hub
 from matrixhub.registry import Component
 
 SCHEMA = "schema"
 MODALITIES = "modalities"
+SWEEPERS = "hydra/sweeper"
+OPTUNA = f"{SWEEPERS}/{optuna.NAME}"
 
 
 def conf_dir() -> Path:
@@ -40,7 +43,7 @@ def named_schema(component: Component) -> type:
 
 
 class RegistrySource(ConfigSource):
-    """Options of installed components, the root schema, and one default encoder for each modality."""
+    """Options of installed components, the root schema, one default encoder for each modality, a sweeper."""
 
     @staticmethod
     def scheme() -> str:
@@ -53,16 +56,19 @@ class RegistrySource(ConfigSource):
         return True
 
     def is_group(self, config_path: str) -> bool:
-        return not config_path or any(f"{g}/".startswith(f"{config_path}/") for g in hub().registry.groups)
+        groups = {*hub().registry.groups, SWEEPERS}
+        return not config_path or any(f"{g}/".startswith(f"{config_path}/") for g in groups)
 
     def is_config(self, config_path: str) -> bool:
-        return config_path in (SCHEMA, MODALITIES) or self._component(config_path) is not None
+        return config_path in (SCHEMA, MODALITIES, OPTUNA) or self._component(config_path) is not None
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         registry = hub().registry
         names: set[str] = set()
         if results_filter in (None, ObjectType.CONFIG):
-            names |= set(registry.group_options(config_path))
+            names |= set(registry.group_options(config_path)) | (
+                {optuna.NAME} & {OPTUNA.removeprefix(f"{config_path}/")}
+            )
         if results_filter in (None, ObjectType.GROUP):
             below = f"{config_path}/" if config_path else ""
             names |= {g[len(below) :].partition("/")[0] for g in registry.groups if g.startswith(below)}
@@ -73,6 +79,8 @@ class RegistrySource(ConfigSource):
             node = OmegaConf.structured(RootConfig)
         elif config_path == MODALITIES:
             node = OmegaConf.create({"defaults": _only_encoders()})
+        elif config_path == OPTUNA:
+            node = OmegaConf.structured(optuna.OptunaConfig)
         elif component := self._component(config_path):
             node = OmegaConf.structured(named_schema(component))
         else:

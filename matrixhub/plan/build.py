@@ -54,6 +54,19 @@ class Plan:
     cache_dir: str | None = None
     cache_limit_gb: float | None = None
 
+    def then(self, later: "Plan") -> "Plan":
+        """This plan and the next batch's: all cells, and the stages of both, each once."""
+        stages = {stage.key: stage for stage in (*self.stages, *later.stages)}
+        return dataclasses.replace(
+            later,
+            cells=self.cells | later.cells,
+            stages=list(stages.values()),
+            done=self.done | {cell: run for cell, run in later.done.items() if cell not in self.cells},
+            refused=[*self.refused, *later.refused],
+            merged=self.merged + later.merged,
+            seconds=self.seconds | later.seconds,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "cells": [cell.to_dict() for cell in self.cells.values()],
@@ -133,6 +146,18 @@ def make_plan(
         cache_dir=config["cache_dir"],
         cache_limit_gb=config["cache_limit_gb"],
     )
+
+
+def cell_ids(jobs: Sequence[Job], hub: Hub, look: Look = unseen) -> list[str]:
+    """The cell of each job; empty for one that cannot be resolved."""
+
+    def cell_id(job: Job) -> str:
+        try:
+            return resolve(job, hub, look).id
+        except MatrixHubError:
+            return ""
+
+    return [cell_id(job) for job in jobs]
 
 
 def _same_for_all(

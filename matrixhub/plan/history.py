@@ -26,6 +26,19 @@ def read_records(folder: Path) -> list[Record]:
     return records
 
 
+def main_value(record: Record) -> float | None:
+    """Mean of the main metrics of a cell's outputs, larger is better; None where there is none."""
+    if record["status"] != "done":
+        return None
+    values = []
+    for output, main in record["main"].items():
+        value = record["metrics"][output][main["metric"]]
+        if value is None:
+            return None
+        values.append(value if main["higher_is_better"] else -value)
+    return float(sum(values) / len(values))
+
+
 class History(Mapping[str, Record]):
     """Newest record of each cell that is done and whose artifact is still there, by cell id.
 

@@ -4,6 +4,7 @@ The parent of ranks imports no torch: it writes the plan, starts the ranks and r
 reads the plan; it never sees the command line and never composes a config.
 """
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -17,8 +18,9 @@ from typing import Any
 
 from matrixhub.errors import ConfigError, MatrixHubError, PluginError, TrainingError
 from matrixhub.plan import Plan
-from matrixhub.plan.history import RECORDS, History, read_records
+from matrixhub.plan.history import FROM_RUN, RECORDS, History, read_records
 from matrixhub.plugins import hub
+from matrixhub.run.records import record_head
 
 PLAN, ERROR = "plan.json", "error.json"
 
@@ -76,19 +78,27 @@ def new_run_folder(output_dir: str) -> Path:
     raise MatrixHubError(f"Too many runs in {output_dir} at once.")
 
 
-def execute(plan: Plan, *, quiet: bool = False) -> Run:
+def execute(plan: Plan, *, quiet: bool = False, into: Run | None = None) -> Run:
     """Run a plan to its records.
+
+    Args:
+        plan: what to do.
+        quiet: say nothing on stderr.
+        into: the batches before this one of a search; they share a run folder.
 
     Raises:
         MatrixHubError: the run as a whole could not go on; a cell that fails is a record instead.
     """
     if plan.stages:
         require_torch()
-    folder = new_run_folder(plan.output_dir)
-    (folder / PLAN).write_text(json.dumps(plan.to_dict(), indent=1, ensure_ascii=False))
+    if into and is_rank():
+        raise ConfigError("A search starts its own ranks: launch.num_processes=N, without torchrun.")
+    folder = into.folder if into else new_run_folder(plan.output_dir)
+    whole = into.plan.then(plan) if into else plan
+    # The workers do the stages of this batch, and know the cells of all.
+    _write_plan(folder, dataclasses.replace(whole, stages=plan.stages))
     _take_over(plan, folder, quiet=quiet)
-    started = Run(folder, plan, [])
-    hub().call("matrixhub_run_started", run=started)
+    hub().call("matrixhub_run_started", run=Run(folder, plan, []))
     if is_rank():
         # Also when nothing is left to do: the other ranks wait for word from this one.
         from matrixhub.run.worker import lead
@@ -100,29 +110,37 @@ def execute(plan: Plan, *, quiet: bool = False) -> Run:
         from matrixhub.run.worker import work
 
         work(folder, quiet=quiet)
-    run = Run(folder, plan, _put_in_order(folder, plan))
+    _write_plan(folder, whole)
+    run = Run(folder, whole, _put_in_order(folder, whole))
     hub().call("matrixhub_run_finished", run=run, records=run.records)
     return run
 
 
+def _write_plan(folder: Path, plan: Plan) -> None:
+    (folder / PLAN).write_text(json.dumps(plan.to_dict(), indent=1, ensure_ascii=False))
+
+
 def _take_over(plan: Plan, folder: Path, *, quiet: bool) -> None:
-    """Records of cells that are done begin the new run's; their artifacts stay where they are."""
-    if not plan.done:
-        return
+    """Records of cells that are done join the run's, named as in its plan; artifacts stay where they are."""
     earlier = History(plan.output_dir)
-    _write_records(folder, [earlier[cell] for cell in plan.done])
-    if not quiet:
-        runs = ", ".join(sorted(set(plan.done.values())))
-        count = f"{len(plan.done)} of {len(plan.cells)} cells were done before"
-        told = f"{count} ({runs}); --force runs them again"
-        print(told, file=sys.stderr, flush=True)
+    here = {record["cell"] for record in read_records(folder)}
+    taken = [earlier[cell] | record_head(plan.cells[cell], "done") for cell in plan.done if cell not in here]
+    if taken:
+        _write_records(folder, [*read_records(folder), *taken])
+    if taken and not quiet:
+        runs = ", ".join(sorted({record[FROM_RUN] for record in taken}))
+        count = f"{len(taken)} of {len(plan.cells)} cells were done before"
+        print(f"{count} ({runs}); --force runs them again", file=sys.stderr, flush=True)
 
 
 def _put_in_order(folder: Path, plan: Plan) -> list[dict[str, Any]]:
-    """Records in the order of the plan, on disk too: a run that went on where another stopped is like any."""
+    """The last record of each cell in the order of the plan, on disk too.
+
+    A run that went on where another stopped, or went batch by batch, is then like any other.
+    """
     found = read_records(folder)
-    place = {cell: position for position, cell in enumerate(plan.cells)}
-    ordered = sorted(found, key=lambda record: place[record["cell"]])
+    last = {record["cell"]: record for record in found}
+    ordered = [last[cell] for cell in plan.cells if cell in last]
     if ordered != found:
         _write_records(folder, ordered)
     return ordered
