@@ -18,12 +18,13 @@ from typing import Any
 import pluggy
 
 from matrixhub import hookspecs
-from matrixhub.errors import MatrixHubError, PluginError
+from matrixhub.errors import MatrixHubError, PluginError, unknown_name
 from matrixhub.registry import Component, Registry, as_names
 
 log = logging.getLogger("matrixhub")
 
 GROUP = "matrixhub.plugins"
+ALLOWLIST = "MATRIXHUB_PLUGINS"
 CORE = "core"
 CORE_TARGET = "matrixhub.components"
 
@@ -48,11 +49,15 @@ class Plugin:
 
 @dataclass(slots=True)
 class Hub:
-    """The plugins of this process: a registry, their preset folders, their hooks."""
+    """The plugins of this process: a registry, their preset folders, their hooks.
+
+    ``unknown`` has a sentence on each allowed namespace that no installed plugin has.
+    """
 
     registry: Registry = field(default_factory=Registry)
     plugins: list[Plugin] = field(default_factory=list)
     config_dirs: list[Path] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
     manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager("matrixhub"))
 
     def __post_init__(self) -> None:
@@ -207,6 +212,12 @@ def discover(allowed: Iterable[str] | None = None) -> Hub:
     for entry_point in sorted(found, key=lambda e: (e.value != CORE_TARGET, e.name, e.value)):
         if allowed is None or entry_point.name in {CORE, *allowed}:
             hub.load(entry_point)
+    installed = {entry_point.name for entry_point in found}
+    hub.unknown = [
+        unknown_name(f"plugin in {ALLOWLIST}", name, installed)
+        for name in allowed or ()
+        if name not in installed
+    ]
     return hub
 
 
@@ -214,9 +225,13 @@ def discover(allowed: Iterable[str] | None = None) -> Hub:
 def _discover_for(allowlist: str | None) -> Hub:
     # Also right for a plugin installed since the process began (a notebook).
     importlib.invalidate_caches()
-    return discover(None if allowlist is None else [n.strip() for n in allowlist.split(",") if n.strip()])
+    hub = discover(None if allowlist is None else [n.strip() for n in allowlist.split(",") if n.strip()])
+    # Of several ranks, the first speaks for all.
+    for sentence in hub.unknown if os.environ.get("RANK", "0") == "0" else ():
+        log.warning("%s", sentence)
+    return hub
 
 
 def hub() -> Hub:
     """The plugins of this process, loaded once; ``MATRIXHUB_PLUGINS=a,b`` allows these namespaces only."""
-    return _discover_for(os.environ.get("MATRIXHUB_PLUGINS"))
+    return _discover_for(os.environ.get(ALLOWLIST))

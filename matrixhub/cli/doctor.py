@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     """Print versions, devices and plugins.
 
     Returns:
-        1 when a plugin was set aside or a needed package is missing.
+        1 when a plugin was set aside, an allowed one is not there, or a needed package is missing.
     """
     parser = Parser(
         prog="matrixhub doctor", description="Versions, devices, plugins and their faults, what to do."
@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     missing = [name for name in ("torch", "accelerate") if not versions[name]]
     if missing:
         print(f"what to do: pip install {' '.join(missing)}")
-    return 1 if hub().faults or missing else 0
+    return 1 if hub().faults or hub().unknown or missing else 0
 
 
 def plugin_lines() -> list[str]:
@@ -59,7 +59,7 @@ def plugin_lines() -> list[str]:
         lines.append(f"  {plugin.namespace:<10} {plugin.distribution} {plugin.version}: {state}")
         if plugin.fault:
             lines.append(f"  {'':<10} what to do: {_cure(plugin)}")
-    return lines
+    return [*lines, *(f"  {sentence}" for sentence in hub().unknown)]
 
 
 def _cure(plugin: Plugin) -> str:

@@ -17,12 +17,14 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     from matrixhub.data.tables import TableSource
     from matrixhub.run.product import load_product
+    from matrixhub.run.records import strict
     from matrixhub.run.score import score_product
 
     source = TableSource(path=args.file, paths=args.paths)
     scores = score_product(load_product(args.artifact), source)
     if args.json:
-        print(json.dumps({"metrics": scores.metrics, "num_rows": scores.num_rows}, indent=1))
+        found = {"metrics": strict(scores.metrics), "num_rows": scores.num_rows}
+        print(json.dumps(found, indent=1, allow_nan=False))
         return 0
     print(f"{scores.num_rows:,} rows")
     for output, metrics in scores.metrics.items():

@@ -15,6 +15,7 @@ import matrixhub as mh
 from matrixhub.cli import predict
 from matrixhub.cli.main import main
 from matrixhub.run import product, score
+from matrixhub.run.evaluate import Scores
 from tests.command import SCRIPT, command, environment, python
 from tests.toys import record_of
 
@@ -177,6 +178,20 @@ def test_evaluate_gives_the_score_of_the_record_on_the_same_rows(trained: mh.Run
         assert found.num_rows == record["num_rows"]["test"]
         for output, metrics in record["metrics"].items():
             assert found.metrics[output] == pytest.approx(metrics, abs=1e-5)
+
+
+def test_a_figure_that_is_no_number_is_null_in_json(
+    artifact: Path,
+    table: pa.Table,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = Scores({"label": float("nan")}, {"label": {"accuracy": 0.5, "lift": float("inf")}}, 25)
+    monkeypatch.setattr(score, "score_product", lambda product, source: found)
+    assert main(["evaluate", str(artifact), str(write(table, tmp_path / "rows.csv")), "--json"]) == 0
+    page = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert page["metrics"] == {"label": {"accuracy": 0.5, "lift": None}}
 
 
 def test_a_label_that_was_never_seen_is_named(

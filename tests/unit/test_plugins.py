@@ -11,6 +11,7 @@ import pytest
 
 from matrixhub.errors import PluginError, UnknownNameError
 from matrixhub.plugins import Hub, Plugin, discover
+from matrixhub.plugins import hub as matrixhub_hub
 from tests.fixture_plugin.fake import FAULTS, WORKING, write_plugin
 
 
@@ -133,6 +134,18 @@ def test_the_allowlist_is_applied_before_import(site: Path) -> None:
         "fake_one.py.imported",
         "fake_three.py.imported",
     ]
+
+
+def test_an_allowed_plugin_that_is_not_installed_is_told_once(
+    site: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_plugin(site, "acme")
+    monkeypatch.setenv("MATRIXHUB_PLUGINS", "fixture,acne")
+    expected = "Unknown plugin in MATRIXHUB_PLUGINS 'acne'. Did you mean 'acme'?"
+    for _ in range(2):
+        (sentence,) = matrixhub_hub().unknown
+        assert sentence.startswith(expected)
+    assert [record.getMessage() for record in caplog.records] == [sentence]
 
 
 def test_an_empty_allowlist_leaves_the_core_alone(site: Path) -> None:

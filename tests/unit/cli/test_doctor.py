@@ -42,6 +42,12 @@ def test_a_plugin_set_aside_is_shown_with_cause_and_cure(tmp_path: Path) -> None
     assert "what to do: pip uninstall fake-b, or the other one" in lines[taken + 1]
 
 
+def test_an_allowed_plugin_that_is_not_there() -> None:
+    done = command("doctor", MATRIXHUB_PLUGINS="textt")
+    assert done.returncode == 1
+    assert "  Unknown plugin in MATRIXHUB_PLUGINS 'textt'. Did you mean 'text'?" in done.stdout
+
+
 def test_a_missing_package_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
