@@ -19,20 +19,20 @@ def estimate(plan: Plan) -> dict[str, float]:
     """Seconds by key of the stages that an earlier run under ``plan.output_dir`` has done like.
 
     A train stage is like one of the same source, encoders and head; an encode stage is the same
-    encoder over the same column. A record says of the latter ``{"encode": {key: {"seconds": ...}}}``.
+    encoder over the same column. A record says of the latter ``{"encode": {key: {"seconds", "rows"}}}``.
     """
     if not plan.stages:
         return {}
     seen: dict[str, list[float]] = defaultdict(list)
     for cell, record in _earlier(Path(plan.output_dir)):
         for key, fact in record.get("encode", {}).items():
-            seen[key].append(fact["seconds"])
+            seen[key] += [fact["seconds"]] if fact["rows"] else []  # else all of them were stored
         if "train_seconds" in record:
             seen[_work(cell)].append(record["train_seconds"])
     found = {}
     for stage in plan.stages:
         key = _work(plan.cells[stage.spec["cell"]]) if stage.kind == "train" else stage.key
-        if key in seen:
+        if seen[key]:
             found[stage.key] = round(statistics.median(seen[key]), 3)
     return found
 

@@ -137,6 +137,7 @@ class Executor:
         if isinstance(trained, MatrixHubError):
             raise trained
         record = finish_cell(cell, trained, given, session=self.session, workshop=self.workshop)
+        record["encode"] = {key: fact for key, fact in self.session.encoded.items() if key in stage.needs}
         self._keep(cell, record)
         return record
 

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow as pa
 from accelerate.utils import broadcast_object_list, gather_object
 from filelock import FileLock, Timeout
 
-from matrixhub.data.columns import as_columns, require_columns, require_values, values
+from matrixhub.data.columns import Rows, as_columns, require_columns, require_values, values
 from matrixhub.data.digests import digest_table
 from matrixhub.data.store import Shelf, StoredFeatures
 from matrixhub.errors import TrainingError
@@ -20,7 +21,7 @@ from matrixhub.plan.identity import code_digest
 from matrixhub.plugins import hub
 from matrixhub.run.encode import encode_part
 from matrixhub.run.probe import setting_for
-from matrixhub.run.session import Session
+from matrixhub.run.session import Advance, Session
 from matrixhub.run.setting import Setting
 
 ROWS_PER_SEGMENT = {"pooled": 4096, "tokens": 512}
@@ -56,25 +57,24 @@ def stored_features(stage: Stage, table: pa.Table, session: Session) -> StoredFe
     about["precision"] = setting.precision
     shelf = session.store.shelf(digest(about), about)
     digests = session.together(lambda: digest_table(table, columns, exact=True))
+    work = _Work(stage, table, loaded.module, setting, shelf, digests)
+    num_rows, started = 0, time.perf_counter()
     found = session.together(lambda: shelf.find(digests)).features
     if not _all(session, found is not None):
         with _alone(shelf.lock(), stage, session):
             rows = _from_main(session, lambda: shelf.begin(digests))
-            if len(rows):
-                _encode(
-                    stage,
-                    table,
-                    loaded.module,
-                    rows,
-                    setting=setting,
-                    digests=digests,
-                    shelf=shelf,
-                    session=session,
-                )
+            num_rows, started = len(rows), time.perf_counter()
+            _encode(work, rows, session)
             session.on_main(shelf.merge)
             found = session.together(lambda: shelf.find(digests)).features
-    if found is None or not _all(session, True):
+    if not _all(session, found is not None) or found is None:
         raise TrainingError(f"The features just written are not readable at {shelf.folder}.")
+    seconds = time.perf_counter() - started
+    session.encoded[stage.key] = {"rows": num_rows, "seconds": round(seconds, 3), **setting.to_dict()}
+    if num_rows:
+        stored = f", {table.num_rows - num_rows:,} were stored" if num_rows < table.num_rows else ""
+        how = "" if setting.precision == "float32" else f" in {setting.precision}"
+        session.say(f"encoded {stage.label}: {num_rows:,} rows in {seconds:.1f} s{how}{stored}")
     return found
 
 
@@ -91,47 +91,46 @@ def _setting(spec: Mapping[str, Any], table: pa.Table, encoder: Any, key: str, s
     )
 
 
-def _encode(
-    stage: Stage,
-    table: pa.Table,
-    encoder: Any,
-    rows: np.ndarray[Any, np.dtype[np.int64]],
-    *,
-    setting: Setting,
-    digests: np.ndarray[Any, Any],
-    shelf: Shelf,
-    session: Session,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Rows of a table, what encodes them and how, and where their features go."""
+
+    stage: Stage
+    table: pa.Table
+    encoder: Any
+    setting: Setting
+    shelf: Shelf
+    digests: np.ndarray[Any, Any]
+
+
+def _encode(work: _Work, rows: Rows, session: Session) -> None:
     """Each rank encodes its share of the rows and writes it, segment by segment."""
     mine = rows[session.accelerator.process_index :: session.accelerator.num_processes]
-    level = stage.spec["level"]
-    step = ROWS_PER_SEGMENT[level]
-    started = time.perf_counter()
+    step = ROWS_PER_SEGMENT[work.stage.spec["level"]]
 
     def encode_mine() -> None:
         for start in range(0, len(mine), step):
-            some = mine[start : start + step]
-            part = encode_part(
-                encoder,
-                values(table, stage.spec["column"], some, words=level == "tokens"),
-                some,
-                level=level,
-                device=session.accelerator.device,
-                setting=setting,
-                on_rows=advance,
-            )
-            for removed in session.store.make_room(part.data.nbytes):
-                session.say(
-                    f"removed {removed.num_rows:,} rows of {removed.about['encoder']['name']}: cache_limit_gb"
-                )
-            shelf.add(part, digests)
+            _encode_segment(work, mine[start : start + step], session, advance)
 
-    with session.progress(f"encode {stage.label}", len(mine), "rows") as advance:
+    with session.progress(f"encode {work.stage.label}", len(mine), "rows") as advance:
         session.together(encode_mine)
-    seconds = time.perf_counter() - started
-    stored = f", {table.num_rows - len(rows):,} were stored" if len(rows) < table.num_rows else ""
-    how = "" if setting.precision == "float32" else f" in {setting.precision}"
-    session.say(f"encoded {stage.label}: {len(rows):,} rows in {seconds:.1f} s{how}{stored}")
+
+
+def _encode_segment(work: _Work, rows: Rows, session: Session, advance: Advance) -> None:
+    level = work.stage.spec["level"]
+    part = encode_part(
+        work.encoder,
+        values(work.table, work.stage.spec["column"], rows, words=level == "tokens"),
+        rows,
+        level=level,
+        device=session.accelerator.device,
+        setting=work.setting,
+        on_rows=advance,
+    )
+    for removed in session.store.make_room(part.data.nbytes):
+        name = removed.about.get("encoder", {}).get("name", "an encoder")
+        session.say(f"removed {removed.num_rows:,} rows of {name} from the feature store: cache_limit_gb")
+    work.shelf.add(part, work.digests)
 
 
 @contextlib.contextmanager

@@ -71,6 +71,8 @@ class Session:
         accelerator: of this process.
         console: for progress; stderr.
         store: of features.
+        encoded: what each encode stage did, by its key: how many rows were not stored yet, in how many
+            seconds, and how the encoder ran.
     """
 
     plan: Plan
@@ -78,6 +80,7 @@ class Session:
     accelerator: Accelerator
     console: Console
     store: FeatureStore
+    encoded: dict[str, dict[str, Any]] = field(default_factory=dict)
     _encoders: "OrderedDict[str, Loaded]" = field(default_factory=OrderedDict)
 
     @property

@@ -89,6 +89,15 @@ def test_of_a_source_that_grew_only_the_new_rows_are_encoded(tmp_path: Path, cal
     assert calls == [300, 50]
 
 
+def test_a_record_says_what_was_encoded_and_how(tmp_path: Path) -> None:
+    few = ("product=colour", "trainer.epochs=1", "baseline=false")
+    for rows, encoded in ((300, 300), (350, 50), (200, 0)):
+        (record,) = run_toy(tmp_path, *few, f"product.source.rows={rows}").records
+        (fact,) = record["encode"].values()
+        assert (fact["rows"], fact["precision"]) == (encoded, "float32")
+        assert fact["seconds"] >= 0
+
+
 def test_rows_are_encoded_once_however_often_they_are_repeated(tmp_path: Path, calls: Calls) -> None:
     table = tmp_path / "rows.csv"
     rows = [f"word{i % 20} {'good' if i % 2 else 'bad'},{i % 2}" for i in range(200)]
