@@ -1,4 +1,4 @@
-"""Four cells as a newcomer would run them, imports included: BBC topics and 2,000 film reviews, two heads each.
+"""Four cells as a newcomer would run them, imports included: BBC topics and 2,000 reviews, two heads each.
 
 MiniLM is frozen and reads 128 tokens. Ours is one command, the peer a script of sentence-transformers and
 scikit-learn; both read the same two csv files with the same splits.
