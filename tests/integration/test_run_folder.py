@@ -10,6 +10,7 @@ import pytest
 import matrixhub as mh
 from matrixhub.artifacts.folder import write_artifact
 from matrixhub.run import encode, features
+from matrixhub.run.model import build
 from tests.toys import FAST, run_toy, toy_options, write_products
 
 Calls = list[int]
@@ -132,6 +133,23 @@ def test_edited_code_of_an_encoder_is_not_served_stale(
     monkeypatch.setattr(features, "code_digest", lambda target: "edited")
     run_toy(tmp_path, *few, "trainer.seed=1")
     assert len(calls) == 2
+
+
+def test_other_weights_under_the_same_options_are_not_served_stale(
+    tmp_path: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reliability row 20: a checkpoint that was written anew."""
+
+    def heavier(kind: str, options: Any) -> Any:
+        module = build(kind, options)
+        module.table.weight.data += 1
+        return module
+
+    few = ("product=colour", "trainer.epochs=1", "baseline=false")
+    run_toy(tmp_path, *few)
+    monkeypatch.setattr(importlib.import_module("matrixhub.run.session"), "build", heavier)
+    run_toy(tmp_path, *few, "trainer.seed=1")
+    assert calls == [300, 300]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
