@@ -2,11 +2,13 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matrixhub.errors import MatrixHubError
 from matrixhub.plugins import hub
 from matrixhub.registry import Component
 from matrixhub.run.launch import Run, execute, follow, is_rank
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from matrixhub.config.compose import Execute, Job
     from matrixhub.plan import Plan
     from matrixhub.run.product import Product
+
+log = logging.getLogger("matrixhub")
 
 Overrides = Sequence[str] | Sequence[Sequence[str]]
 
@@ -85,7 +89,18 @@ def run(
         return _values(jobs, runs[-1])
 
     _sweep(overrides, work, multirun=multirun, config_dir=config_dir)
+    _report(runs[-1])
     return runs[-1]
+
+
+def _report(run: Run) -> None:
+    """Write the report beside the records; a run whose report cannot be written is a run all the same."""
+    from matrixhub.report.write import write_report
+
+    try:
+        write_report(run.folder)
+    except MatrixHubError as error:
+        log.warning("%s Later: matrixhub report %s", error, run.folder)
 
 
 class _Enough(Exception):  # noqa: N818 - it is no error

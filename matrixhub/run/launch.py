@@ -20,6 +20,7 @@ from matrixhub.errors import ConfigError, MatrixHubError, PluginError, TrainingE
 from matrixhub.plan import Plan
 from matrixhub.plan.history import FROM_RUN, RECORDS, History, read_records
 from matrixhub.plugins import hub
+from matrixhub.run.environment import write_facts
 from matrixhub.run.records import record_head
 
 PLAN, ERROR = "plan.json", "error.json"
@@ -97,6 +98,7 @@ def execute(plan: Plan, *, quiet: bool = False, into: Run | None = None) -> Run:
     whole = into.plan.then(plan) if into else plan
     # The workers do the stages of this batch, and know the cells of all.
     _write_plan(folder, dataclasses.replace(whole, stages=plan.stages))
+    write_facts(folder)
     _take_over(plan, folder, quiet=quiet)
     hub().call("matrixhub_run_started", run=Run(folder, plan, []))
     if is_rank():
