@@ -168,16 +168,13 @@ def _cell(run: RunData, lines: Sequence[Line], *, is_best: bool) -> Html:
 
 def _losses(record: Mapping[str, Any]) -> Html | None:
     epochs = record.get("epochs") or []
-    named = (("train_loss", "training"), ("loss", "validation"))
-    kept = (record.get("best_epoch") or 0) - 1
-    lines = [
-        Curve(
-            name, [epoch.get(key) for epoch in epochs], strong=key == "loss", mark=kept if kept >= 0 else None
-        )
-        for key, name in named
-    ]
-    drawn = [line for line in lines if any(value is not None for value in line.values)]
-    if not drawn:
+    kept = record.get("best_epoch") or 0
+    training = [epoch.get("train_loss") for epoch in epochs]
+    watched = [epoch.get("loss") for epoch in epochs]
+    drawn = [Curve("training", training)]
+    if any(value is not None for value in watched):
+        drawn.append(Curve("validation", watched, strong=True, mark=kept - 1 if kept else None))
+    if all(value is None for line in drawn for value in line.values):
         return None
     title = f"{record['name']}: loss"
     return panel("loss: training (thin) and validation" if len(drawn) > 1 else "training loss",

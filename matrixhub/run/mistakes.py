@@ -1,6 +1,7 @@
 """The rows that a trained cell answers worst, to be read by whoever wants to know why."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from matrixhub.data.columns import values
 from matrixhub.protocols import Head
 from matrixhub.types import Prediction, Target
 
-MOST_ERRORS, MOST_CHARACTERS = 10, 200
+MOST_ERRORS, MOST_CHARACTERS, PATH_PARTS = 10, 200, 3
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -68,8 +69,7 @@ def preview(value: Any, modality: str) -> str:
     if isinstance(value, Mapping):
         value = value.get("path")
     if modality == "image":
-        path = value if isinstance(value, str) else "image"
-        return path if len(path) <= MOST_CHARACTERS else f"…{path[1 - MOST_CHARACTERS :]}"
+        return _short_path(value) if isinstance(value, str) else "image"
     parts = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else [str(value)]
     between = " | " if isinstance(value, tuple) else " "
     # A row may be a megabyte: only its beginning is looked at.
@@ -78,6 +78,13 @@ def preview(value: Any, modality: str) -> str:
     )
     text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
+
+
+def _short_path(path: str) -> str:
+    """The end of a path, which tells files apart; where the folder is, is nobody's business."""
+    parts = Path(path).parts
+    text = path if len(parts) <= PATH_PARTS else "/".join(["…", *parts[-PATH_PARTS:]])
+    return text if len(text) <= MOST_CHARACTERS else f"…{text[1 - MOST_CHARACTERS :]}"
 
 
 def _wrong(outputs: Tensor, targets: Tensor, task: str) -> tuple[Tensor | None, Tensor]:

@@ -145,5 +145,6 @@ def test_previews_are_short_and_say_where_an_image_is() -> None:
     assert len(long) == MOST_CHARACTERS and long.endswith("…")
     assert preview({"bytes": b"...", "path": "a/b.png"}, "image") == "a/b.png"
     assert preview({"bytes": b"...", "path": None}, "image") == "image"
-    assert preview("/data/" + "x" * 300 + "/b.png", "image").endswith("/b.png")
+    assert preview("/data/of/mine/photos/cats/b.png", "image") == "…/photos/cats/b.png"
+    assert preview("/" + "x" * 300 + "/b.png", "image").endswith("xx/b.png")
     assert preview(b"\x00", "image") == "image"
