@@ -26,9 +26,11 @@ def overrides(group: str, name: str) -> list[str]:
         case ".":
             return ["product=text", "product.source.path=x.csv"]
         case "product" if not modality:
-            return [chosen, *(["product.source.path=x.csv"] if own_data(name) else [])]
+            path = "x" if name == "image" else "x.csv"
+            return [chosen, *([f"product.source.path={path}"] if own_data(name) else [])]
         case "encoder":
-            return [OF_MODALITY[modality], "product.source.path=x", chosen]
+            path = "x" if modality == "image" else "x.csv"
+            return [OF_MODALITY[modality], f"product.source.path={path}", chosen]
         case "matrix":
             return [chosen]
         case _:
@@ -45,6 +47,16 @@ def test_there_are_presets() -> None:
     assert {"product", "encoder/text", "encoder/image", "trainer", "launch", "matrix"} <= groups
 
 
+@pytest.fixture
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table and a folder of images, here: a plan looks whether its rows are there."""
+    (tmp_path / "x" / "cat").mkdir(parents=True)
+    (tmp_path / "x" / "cat" / "1.jpg").touch()
+    (tmp_path / "x.csv").write_text("text,label\na,b\n")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("rows")
 @pytest.mark.parametrize(("folder", "path"), FILES, ids=[str(p.relative_to(f)) for f, p in FILES])
 def test_every_yaml_composes(folder: Path, path: Path) -> None:
     plan = mh.plan(overrides(*option(folder, path)))

@@ -120,7 +120,8 @@ def test_the_commands_of_the_page(acme: Path) -> None:
     install, show, run = blocks("sh")[0].splitlines()
     assert install == "pip install -e ."
     assert command(*show.split()[1:], site=acme).returncode == 0
-    planned = command("plan", *run.split()[2:], site=acme)
+    (acme / "tickets.csv").write_text("text,label\na,b\n")
+    planned = command("plan", *run.split()[2:], site=acme, cwd=acme)
     assert planned.returncode == 0, planned.stderr
     assert "acme.words over core.table.text" in planned.stdout
 
