@@ -32,8 +32,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 def test_a_run_folder_holds_plan_records_and_artifacts(tmp_path: Path) -> None:
     run = run_toy(tmp_path, "product=colour", "head=linear,mlp", *FAST, multirun=True)
     assert run.folder.parent == tmp_path / "runs"
-    data, reports = {"plan.json", "run.json", "records.jsonl"}, {"report.html", "report.md", "records.parquet"}
-    assert {path.name for path in run.folder.iterdir()} == {*data, *reports, "artifacts"}
+    reports = ("report.html", "report.md", "records.parquet")
+    found = {path.name for path in run.folder.iterdir()}
+    assert found == {"plan.json", "run.json", "records.jsonl", *reports, "artifacts"}
     plan = json.loads((run.folder / "plan.json").read_text())
     assert [cell["name"] for cell in plan["cells"]] == ["colour-hash-linear", "colour-hash-mlp"]
     lines = [json.loads(line) for line in (run.folder / "records.jsonl").read_text().splitlines()]
