@@ -74,7 +74,8 @@ def print_run(run: "Run") -> None:
     if (run.folder / HTML).is_file():
         _say(console, f"Report: {nearby(run.folder / HTML)}")
     if done:
-        _say(console, f"Next: matrixhub predict {nearby(Path(done[0]['artifact']))} FILE")
+        best = Path(lines_of(done)[0].record["artifact"])
+        _say(console, f"Next: matrixhub predict {nearby(best)} FILE")
 
 
 def print_report(run: RunData) -> None:

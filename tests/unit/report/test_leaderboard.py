@@ -45,6 +45,12 @@ def test_a_row_holds_the_score_its_baseline_and_the_number_of_test_rows() -> Non
     ]  # fmt: skip
 
 
+def test_an_interval_has_a_column_where_there_is_one() -> None:
+    made = record(outputs={"topic": {"interval": [0.88, 0.9149]}})
+    other = record(head="mlp", score=0.5)
+    assert [row["95% interval"] for row in rows(made, other)] == ["0.880 to 0.915", "-"]
+
+
 def test_a_baseline_that_is_ahead_is_shown() -> None:
     (row,) = rows(record(score=0.7))
     assert row["of"] == "TF-IDF + linear (ahead)"
@@ -124,6 +130,18 @@ def test_the_end_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert f"Artifacts in {nearby(tmp_path / 'artifacts')}:" in lines
     assert "  news-minilm-linear-ab12" in lines
     assert lines[-1] == f"Next: matrixhub predict {nearby(Path(artifact))} FILE"
+
+
+def test_the_report_and_the_best_cell_come_last(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = [
+        record(artifact=str(tmp_path / name), head=name, score=score)
+        for name, score in (("a", 0.7), ("b", 0.8))
+    ]
+    (tmp_path / "report.html").touch()
+    print_run(run_of(tmp_path, *made))
+    *_, report, following = capsys.readouterr().out.splitlines()
+    assert report == f"Report: {nearby(tmp_path / 'report.html')}"
+    assert following == f"Next: matrixhub predict {nearby(tmp_path / 'b')} FILE"
 
 
 def test_when_nothing_finished_there_is_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

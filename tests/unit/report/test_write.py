@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from matrixhub.cli.completion import complete
 from matrixhub.cli.report import main
 from matrixhub.errors import ConfigError, MatrixHubError
 from matrixhub.report.compare import BETTER, MAYBE_BETTER, MAYBE_WORSE, SAME, WORSE, labels, matches
@@ -107,6 +108,11 @@ def test_cells_match_by_id_or_by_what_was_typed(tmp_path: Path) -> None:
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
     runs = [load_run(run_folder(tmp_path / place / "run", [record()])) for place in "ab"]
     assert labels(runs) == ["1: run", "2: run"]
+
+
+def test_the_shell_completes_its_flags() -> None:
+    assert complete("matrixhub repo") == ["report"]
+    assert complete("matrixhub report runs/one --j") == ["--json"]
 
 
 def test_the_command_writes_prints_and_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
