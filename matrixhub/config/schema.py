@@ -75,6 +75,8 @@ class TrainerConfig:
     """Rows for each optimizer step, over all processes and accumulation steps together."""
     accumulation: int = 1
     """Micro-batches for each optimizer step."""
+    group_by_length: bool = True
+    """Put rows of like length into one batch when the encoder trains: little padding, more rows a second."""
     lr: float = 3e-3
     """Peak learning rate of AdamW (Loshchilov and Hutter 2019)."""
     encoder_lr: float | None = None

@@ -10,6 +10,9 @@ from matrixhub.errors import ConfigError
 
 Rows: TypeAlias = NDArray[np.int64]
 
+_WINDOW_BATCHES, _LEAST_WINDOWS = 50, 4
+"""Shuffled batches that are sorted by length together at most, and windows that an epoch has at least."""
+
 
 def budget_batches(sizes: Sequence[int], budget: int) -> list[list[int]]:
     """Rows of like size put together, so that little is padding.
@@ -39,12 +42,26 @@ def budget_batches(sizes: Sequence[int], budget: int) -> list[list[int]]:
 
 
 def epoch_batches(
-    num_rows: int, *, batch_size: int, seed: int, epoch: int, shuffle: bool = True
+    num_rows: int,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    shuffle: bool = True,
+    lengths: Rows | None = None,
 ) -> Iterator[Rows]:
-    """The global batches of one epoch, int64 positions of (batch_size,) each, the last may be smaller.
+    """The global batches of one epoch, int64 positions of (batch_size,) each, one of them may be smaller.
 
     The order depends on the arguments alone: not on the process, the number of ranks, or what was drawn
     before. A resumed run skips to where it was.
+
+    Args:
+        num_rows: how many rows there are.
+        batch_size: of each batch.
+        seed, epoch: another order for each.
+        shuffle: False keeps the rows in their order.
+        lengths: cost of each row (num_rows,); rows of like cost are then put together, so that little is
+            padding. None does without.
 
     Raises:
         ConfigError: ``batch_size`` is below 1.
@@ -52,11 +69,25 @@ def epoch_batches(
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}: it must be at least 1.")
     order = np.arange(num_rows, dtype=np.int64)
+    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([abs(seed), int(seed < 0), epoch])))
     if shuffle:
-        entropy = [abs(seed), int(seed < 0), epoch]
-        order = np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy))).permutation(order)
-    for start in range(0, num_rows, batch_size):
-        yield order[start : start + batch_size]
+        order = random.permutation(order)
+    if lengths is None:
+        yield from _cut(order, batch_size)
+        return
+    # Fewer batches in a window than in the epoch: sorted as one, it would have the same batches every time.
+    window = batch_size * max(1, min(_WINDOW_BATCHES, num_rows // batch_size // _LEAST_WINDOWS))
+    batches = []
+    for rows in _cut(order, window):
+        by_length = np.argsort(lengths[rows], kind="stable")
+        # As drawn within a batch, so that no rank has all of its long rows.
+        batches += [rows[np.sort(places)] for places in _cut(by_length, batch_size)]
+    for i in random.permutation(len(batches)) if shuffle else range(len(batches)):
+        yield batches[i]
+
+
+def _cut(order: Rows, size: int) -> list[Rows]:
+    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def shard(batch: Rows, rank: int, world: int) -> Rows:

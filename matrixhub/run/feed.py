@@ -9,7 +9,7 @@ import torch
 
 from matrixhub.data.store import StoredFeatures
 from matrixhub.protocols import Encoder
-from matrixhub.run.encode import ahead, table_rows, to_device
+from matrixhub.run.encode import CHUNK, ahead, table_rows, to_device
 from matrixhub.types import Batch, Features
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
@@ -69,6 +69,26 @@ class RowFeed:
     def inputs(self, batches: Iterable[Rows]) -> Iterator[tuple[Rows, Inputs]]:
         for rows, batch in ahead(self._collate, batches):
             yield rows, {name: to_device(one, self.device) for name, one in batch.items()}
+
+    def lengths(self, rows: Rows) -> Rows | None:
+        """Cost of each of these rows (N,), all inputs together; None where the first ones cost the same.
+
+        Raises:
+            DataError: a value cannot be processed; names the row of the table.
+        """
+
+        def sizes(some: Rows) -> Rows:
+            with table_rows(some):
+                return np.sum([self._sizes(name, some) for name in self.encoders], axis=0, dtype=np.int64)
+
+        # Images have one size as a rule, and decoding them all would only tell that.
+        if not len(rows) or len(np.unique(sizes(rows[:CHUNK]))) == 1:
+            return None
+        return np.concatenate(list(ahead(sizes, [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)])))
+
+    def _sizes(self, name: str, rows: Rows) -> list[int]:
+        processor = self.encoders[name].processor
+        return [processor.size(item) for item in processor.prepare([self.values[name][i] for i in rows])]
 
     def _collate(self, rows: Rows) -> tuple[Rows, dict[str, Batch]]:
         found = {}

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from matrixhub.data.batching import epoch_batches, shard
 from matrixhub.errors import ConfigError, NonFiniteError
 from matrixhub.run.evaluate import evaluate, match_targets
-from matrixhub.run.feed import Feed, Rows
+from matrixhub.run.feed import Feed, RowFeed, Rows
 from matrixhub.run.model import Outputs, ProductModel
 from matrixhub.run.monitor import LOSS, TRAIN_LOSS, Best, figures, require_figure
 from matrixhub.run.optimize import make_optimizer, make_schedule
-from matrixhub.run.ranks import each_together
+from matrixhub.run.ranks import each_together, together
 
 Sizes = np.ndarray[Any, np.dtype[np.float64]]
 OnStep = Callable[[int, Tensor], None]
@@ -81,6 +81,7 @@ def micro_batches(
     *,
     epoch: int,
     sizes: Sizes | None = None,
+    lengths: Rows | None = None,
     rank: int = 0,
     world: int = 1,
 ) -> list[Micro]:
@@ -91,12 +92,13 @@ def micro_batches(
         trainer: as in ``TrainerConfig``.
         epoch: from 0.
         sizes: how much each row of the table counts in the mean loss of a batch; None for all the same.
+        lengths: cost of each of ``rows``, to put those of like cost into one batch; None does without.
         rank, world: which part of how many.
     """
     found = []
     sizes = np.ones(int(rows.max(initial=0)) + 1) if sizes is None else sizes
     batches = epoch_batches(
-        len(rows), batch_size=trainer["batch_size"], seed=trainer["seed"], epoch=epoch, shuffle=True
+        len(rows), batch_size=trainer["batch_size"], seed=trainer["seed"], epoch=epoch, lengths=lengths
     )
     for batch in batches:
         pieces = [rows[piece] for piece in np.array_split(batch, trainer["accumulation"]) if len(piece)]
@@ -146,10 +148,13 @@ def fit(
     schedule = make_schedule(optimizer, trainer, per_epoch * trainer["epochs"])
     wrapped, prepared = accelerator.prepare(model, optimizer)
     sizes = row_sizes(task.targets)
+    lengths = together(accelerator, lambda: _lengths(task, trainer))
     rank, world = accelerator.process_index, accelerator.num_processes
     history = History()
     for epoch in range(trainer["epochs"]):
-        micros = micro_batches(task.train, trainer, epoch=epoch, sizes=sizes, rank=rank, world=world)
+        micros = micro_batches(
+            task.train, trainer, epoch=epoch, sizes=sizes, lengths=lengths, rank=rank, world=world
+        )
         steps = train_steps(wrapped, prepared, task, micros, clip=trainer["clip"], accelerator=accelerator)
         wrapped.train()
         total = torch.zeros((), device=accelerator.device)
@@ -245,6 +250,13 @@ def name_rows(model: ProductModel, task: Task, rows: Rows, accelerator: Accelera
         f"The loss or its gradient is not a finite number at {place}; no step was taken on it. "
         "Look at these rows, or lower trainer.lr, or set trainer.clip."
     )
+
+
+def _lengths(task: Task, trainer: Mapping[str, Any]) -> Rows | None:
+    """Cost of each training row, where grouping by it is wanted and saves anything."""
+    if not (trainer["group_by_length"] and isinstance(task.feed, RowFeed)):
+        return None
+    return task.feed.lengths(task.train)
 
 
 def _validate(model: ProductModel, task: Task, accelerator: Accelerator) -> dict[str, float]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixhub.data.batching import budget_batches, epoch_batches, shard
+from matrixhub.data.batching import Rows, budget_batches, epoch_batches, shard
 from matrixhub.errors import ConfigError
 
 
@@ -46,6 +46,50 @@ def test_an_epoch_is_every_row_once(
     assert all(len(batch) == batch_size for batch in batches[:-1])
     assert shuffle or order == sorted(order)
     assert all(batch.dtype == np.int64 for batch in batches)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 300), max_size=300),
+    batch_size=st.integers(1, 40),
+    epoch=st.integers(0, 3),
+    shuffle=st.booleans(),
+)
+def test_an_epoch_grouped_by_length_is_every_row_once_too(
+    *, lengths: list[int], batch_size: int, epoch: int, shuffle: bool
+) -> None:
+    def batches() -> list[list[int]]:
+        found = epoch_batches(
+            len(lengths),
+            batch_size=batch_size,
+            seed=0,
+            epoch=epoch,
+            shuffle=shuffle,
+            lengths=np.array(lengths, dtype=np.int64),
+        )
+        return [batch.tolist() for batch in found]
+
+    found = batches()
+    assert sorted(row for batch in found for row in batch) == list(range(len(lengths)))
+    assert sorted(map(len, found))[1:] == [batch_size] * (len(found) - 1)
+    assert found == batches()
+
+
+def test_grouped_batches_hold_rows_of_like_length_and_change_with_the_epoch() -> None:
+    lengths = np.random.default_rng(0).integers(5, 200, 640)
+
+    def padded(epoch: int, given: Rows | None) -> int:
+        batches = epoch_batches(640, batch_size=32, seed=0, epoch=epoch, lengths=given)
+        return sum(len(batch) * int(lengths[batch].max()) for batch in batches)
+
+    assert padded(0, lengths) < 1.25 * lengths.sum() < padded(0, None)
+    first, second = (
+        list(epoch_batches(640, batch_size=32, seed=0, epoch=e, lengths=lengths)) for e in (0, 1)
+    )
+    together = [{frozenset(batch.tolist()) for batch in batches} for batches in (first, second)]
+    assert not together[0] & together[1]
+    # Long rows come neither first nor last.
+    means = [float(lengths[batch].mean()) for batch in first]
+    assert means not in (sorted(means), sorted(means, reverse=True))
 
 
 def order_of(seed: int, epoch: int) -> list[int]:

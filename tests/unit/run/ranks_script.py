@@ -94,6 +94,7 @@ CASES: dict[str, tuple[Callable[[], Made], dict[str, Any]]] = {
     "frozen": (frozen, {}),
     "accumulated": (frozen, {"accumulation": 3}),
     "tuned": (tiny.text_model, {}),
+    "grouped": (tiny.mixed_model, {"group_by_length": True}),
     "few": (few_rows, {"batch_size": 1}),
     "poisoned": (poisoned, {}),
     "unreadable": (unreadable, {}),

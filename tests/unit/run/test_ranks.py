@@ -40,7 +40,7 @@ def weights(seen: Path, case: str) -> list[dict[str, torch.Tensor]]:
     return [torch.load(seen / f"{case}-{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
-@pytest.mark.parametrize("case", ["frozen", "accumulated", "tuned", "few"])
+@pytest.mark.parametrize("case", ["frozen", "accumulated", "tuned", "grouped", "few"])
 def test_two_ranks_train_as_one_does(seen: Path, case: str) -> None:
     make, changes = ranks_script.CASES[case]
     model, task = make()

@@ -21,7 +21,7 @@ CLASSES = Target("classification", ("a", "b", "c"))
 TRAINER: dict[str, Any] = {
     "train_encoder": False, "epochs": 3, "batch_size": 16, "accumulation": 1, "lr": 1e-2,
     "encoder_lr": None, "weight_decay": 0.01, "schedule": "cosine", "warmup": 0.1, "clip": 1.0,
-    "monitor": "loss", "patience": None, "seed": 0,
+    "monitor": "loss", "patience": None, "seed": 0, "group_by_length": False,
 }  # fmt: skip
 
 
@@ -72,17 +72,22 @@ def texts(num_rows: int = ROWS) -> list[str]:
     return [f"row {i} of class {c}" for i, c in enumerate(rng.integers(0, 3, num_rows))]
 
 
-def text_model() -> tuple[ProductModel, Task]:
+def text_model(rows: list[str] | None = None) -> tuple[ProductModel, Task]:
     """An encoder that trains, with a feed of raw rows."""
     component = hub().component("encoder", "fixture.hash_text")
     encoder = component.factory()(dim=DIM, buckets=128, max_length=8, budget=512, seed=0)
     plain = model()
-    rows = texts()
+    rows = rows or texts()
     feed = RowFeed({"x": rows}, {"x": encoder}, torch.device("cpu"))
-    targets = torch.tensor([int(text[-1]) for text in rows])
+    targets = torch.tensor([int(text[-1]) for text in texts()])
     return ProductModel({"text": encoder}, {"x": "text"}, plain.readout), task(
         feed=feed, targets={"y": targets}
     )
+
+
+def mixed_model() -> tuple[ProductModel, Task]:
+    """The same with rows of one to four words more."""
+    return text_model([f"{text}{' more' * (i % 5)}" for i, text in enumerate(texts())])
 
 
 def weights(module: torch.nn.Module) -> dict[str, Tensor]:
