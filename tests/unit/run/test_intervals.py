@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from matrixhub.run.intervals import GROUPS, interval, jackknife, wilson
+from matrixhub.run.intervals import GROUPS, MOST_TARGETS, interval, jackknife, wilson
 from tests.unit.run.tiny import model
 
 
@@ -61,6 +61,21 @@ def test_intervals_hold_the_truth_about_95_times_in_100() -> None:
         low, high = jackknife(head(), sample, torch.arange(200)) or (0.0, 0.0)
         held += low <= 1.0 <= high
     assert 180 <= held <= 198
+
+
+def test_many_rows_are_sampled_and_the_interval_is_as_narrow_as_they_make_it() -> None:
+    sample = torch.from_numpy(np.random.default_rng(0).normal(size=100_000))
+    scored: list[int] = []
+
+    class Counts(Mean):
+        def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+            scored.append(len(outputs))
+            return super().metrics(outputs, targets)
+
+    many: Any = Counts()
+    low, high = jackknife(many, sample, torch.arange(100_000)) or (0.0, 0.0)
+    assert (high - low) / 2 == pytest.approx(2.093 / 100_000**0.5, rel=0.4)
+    assert scored == [100_000, *[MOST_TARGETS * 19 // 20] * GROUPS]
 
 
 def test_the_same_outputs_have_the_same_interval() -> None:
