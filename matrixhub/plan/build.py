@@ -56,7 +56,11 @@ class Plan:
 
     def then(self, later: "Plan") -> "Plan":
         """This plan and the next batch's: all cells, and the stages of both, each once."""
-        stages = {stage.key: stage for stage in (*self.stages, *later.stages)}
+        stages = {stage.key: stage for stage in self.stages}
+        for stage in later.stages:
+            before = stages[stage.key].cells if stage.key in stages else ()
+            served = tuple(dict.fromkeys((*before, *stage.cells)))
+            stages[stage.key] = dataclasses.replace(stage, cells=served)
         return dataclasses.replace(
             later,
             cells=self.cells | later.cells,

@@ -24,7 +24,7 @@ import json, sys
 from matrixhub.cli.main import main
 assert main(sys.argv[1:]) == 0
 print()
-print(json.dumps([name for name in ("torch", "accelerate", "pyarrow", "numpy") if name in sys.modules]))
+print(json.dumps([name for name in ("torch", "accelerate", "transformers") if name in sys.modules]))
 """
 
 

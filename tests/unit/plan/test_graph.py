@@ -127,6 +127,34 @@ def test_the_order_of_the_jobs_does_not_matter(made: list[Job], random: Any) -> 
     assert {s.key: set(s.cells) for s in one.stages} == {s.key: set(s.cells) for s in two.stages}
 
 
+@given(jobs, st.integers(min_value=2, max_value=3))
+def test_asking_twice_changes_nothing(made: list[Job], times: int) -> None:
+    once, again = make_plan(made, HUB), make_plan(made * times, HUB)
+    assert again.cells == once.cells
+    assert again.stages == once.stages
+    assert again.merged == once.merged + (times - 1) * len(made)
+
+
+@given(jobs, jobs)
+def test_a_plan_shares_all_that_its_parts_have_in_common(some: list[Job], others: list[Job]) -> None:
+    one, two, both = (make_plan(made, HUB) for made in (some, others, some + others))
+    apart = {stage.key: stage for stage in (*one.stages, *two.stages)}
+    assert {stage.key for stage in both.stages} == apart.keys()
+    joined = one.then(two)
+    assert {s.key: set(s.cells) for s in joined.stages} == {s.key: set(s.cells) for s in both.stages}
+    assert list(joined.cells) == list(both.cells)
+
+
+@given(jobs, st.data())
+def test_what_is_done_takes_its_own_stages_away_and_no_others(made: list[Job], data: st.DataObject) -> None:
+    whole = make_plan(made, HUB)
+    done = data.draw(st.sets(st.sampled_from(list(whole.cells))))
+    plan = make_plan(made, HUB, earlier={cell: {"from_run": "before"} for cell in done})
+    left = {s.key: set(s.cells) - done for s in whole.stages if set(s.cells) - done}
+    assert {s.key: set(s.cells) for s in plan.stages} == left
+    assert list(plan.cells) == list(whole.cells) and set(plan.done) == done
+
+
 def test_two_heads_and_two_rates_on_one_encoder_encode_once() -> None:
     made = [make_job(head={"name": f"acme.{h}"}, trainer__lr=lr) for h in ("line", "deep") for lr in (1, 2)]
     plan = make_plan(made, HUB)
