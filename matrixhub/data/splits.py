@@ -99,7 +99,8 @@ def make_splits(
         for row in unit.rows:
             parts[row] = part
 
-    repeated = sum(count for count in Counter(contents).values() if count > 1)
+    alike = units if groups is None else units_of(contents, None)
+    repeated = sum(len(unit.rows) for unit in alike if len(unit.rows) > 1)
     if repeated:
         notes.append(f"{repeated} rows share their content with another row; each such set is on one side.")
     if are_given:

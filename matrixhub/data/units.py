@@ -25,17 +25,25 @@ def units_of(contents: Sequence[bytes], groups: Sequence[bytes] | None) -> list[
         groups: digest of each row's group, None where rows are not grouped. Groups that share a
             content are one unit.
     """
-    keys = contents if groups is None else groups
-    roots = _Forest(len(keys))
-    for digests in (contents,) if groups is None else (contents, groups):
+    if groups is None:
+        return _alike(contents)
+    roots = _Forest(len(groups))
+    for digests in (contents, groups):
         first: dict[bytes, int] = {}
         for row, digest in enumerate(digests):
             roots.join(first.setdefault(digest, row), row)
     units: dict[int, Unit] = {}
-    for row, key in enumerate(keys):
+    for row, key in enumerate(groups):
         unit = units.setdefault(roots.root(row), Unit(key, []))
         unit.rows.append(row)
         unit.key = min(unit.key, key)
+    return list(units.values())
+
+
+def _alike(contents: Sequence[bytes]) -> list[Unit]:
+    units: dict[bytes, Unit] = {}
+    for row, digest in enumerate(contents):
+        units.setdefault(digest, Unit(digest, [])).rows.append(row)
     return list(units.values())
 
 
