@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -27,6 +29,25 @@ def in_turn(sides: dict[str, Callable[[], object]], *, rounds: int) -> dict[str,
 def ratio(seconds: dict[str, list[float]], slow: str, fast: str) -> float:
     """How many times ``slow`` takes the time of ``fast``: the median over rounds of the ratio in each."""
     return statistics.median(a / b for a, b in zip(seconds[slow], seconds[fast], strict=True))
+
+
+def accuracy(features: Any, labels: list[Any]) -> float:
+    """Percent right of a linear probe, trained and scored in five parts in turn."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    parts = StratifiedKFold(5, shuffle=True, random_state=0)
+    return 100 * float(cross_val_score(probe, features, labels, cv=parts).mean())
+
+
+def chosen_setting() -> str:
+    """What the search chose, out of the cache folder of this benchmark."""
+    found = [json.loads(f.read_text()) for f in Path(os.environ["MATRIXHUB_CACHE"]).glob("settings/*.json")]
+    settings = [one["setting"] for one in found if one["setting"]]
+    return ", ".join(f"{k}={v}" for k, v in settings[0].items()) if settings else "as built: too few rows"
 
 
 def report(title: str, rows: list[dict[str, object]], json_file: Path | None) -> None:
