@@ -9,6 +9,7 @@ import pytest
 
 import matrixhub as mh
 from matrixhub.artifacts.folder import write_artifact
+from matrixhub.data.cache import shelves
 from matrixhub.run import encode, features
 from matrixhub.run.model import build
 from tests.toys import FAST, run_toy, toy_options, write_products
@@ -152,6 +153,19 @@ def test_other_weights_under_the_same_options_are_not_served_stale(
     monkeypatch.setattr(importlib.import_module("matrixhub.run.session"), "build", heavier)
     run_toy(tmp_path, *few, "trainer.seed=1")
     assert calls == [300, 300]
+
+
+def test_beyond_its_limit_the_store_forgets_what_others_used_longest_ago(
+    tmp_path: Path, calls: Calls
+) -> None:
+    few = ("product=colour", "trainer.epochs=1", "baseline=false")
+    run_toy(tmp_path, *few)
+    run_toy(tmp_path, *few, "encoder.text.seed=1,2", "cache_limit_gb=1e-6", multirun=True)
+    kept = [one.about["encoder"]["seed"] for one in shelves(tmp_path / "cache")]
+    assert kept == [1, 2], "both are in use by that run"
+    run_toy(tmp_path, *few, "encoder.text.seed=3", "cache_limit_gb=1e-6")
+    assert [one.about["encoder"]["seed"] for one in shelves(tmp_path / "cache")] == [3]
+    assert calls == [300] * 4
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
