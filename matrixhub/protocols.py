@@ -13,7 +13,7 @@ from matrixhub.types import Batch, Features, Modality, Prediction
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 @runtime_checkable
@@ -85,6 +85,31 @@ class Encoder(Protocol):
     budget: int
 
     def __call__(self, batch: Batch) -> Features: ...
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """An encoder that can be cut in two, so that its last layers train on what the first ones gave.
+
+    It is registered with ``"layers"`` in ``produces``.
+
+    Attributes:
+        num_layers: how many can train; 0 where this one cannot be cut, and ``split`` says why.
+    """
+
+    num_layers: int
+
+    def split(self, num_trainable: int) -> "tuple[Encoder, nn.Module]":
+        """The first layers and the last ``num_trainable``; both share this encoder's parameters.
+
+        The first part is an encoder of its own: its tokens are hidden states, its mask is theirs. The second
+        is called with these features, in batches padded anew, and answers as the whole encoder would, to
+        1e-6 in float32.
+
+        Raises:
+            ConfigError: this encoder cannot be cut there.
+        """
+        ...
 
 
 @runtime_checkable

@@ -6,6 +6,8 @@ It quotes no row. Names that come from data stand in code spans, where nothing i
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from matrixhub.plan.cell import way_of_training
+
 CARD = "README.md"
 
 MOST_CLASSES = 40
@@ -18,6 +20,15 @@ TASKS = {
     ("text", "token_classification"): "token-classification",
 }
 """Hugging Face's names of tasks, by modality and our name."""
+
+
+KEPT = {
+    "frozen": "frozen",
+    "partial": "last layers trained too",
+    "lora": "frozen, with trained low-rank matrices",
+    "finetune": "trained too",
+}
+"""What became of the encoders, by their way of training."""
 
 
 def model_card(manifest: Mapping[str, Any]) -> str:
@@ -124,7 +135,7 @@ def _rows(manifest: Mapping[str, Any]) -> str:
 
 def _training(manifest: Mapping[str, Any]) -> Iterator[str]:
     rows, trainer = manifest["num_rows"], manifest["trainer"]
-    kept = "trained too" if trainer["train_encoder"] else "frozen"
+    kept = KEPT[way_of_training(trainer)]
     encoders = ", ".join(f"{_code(one['name'])} of {m}" for m, one in manifest["encoder"].items())
     yield f"- Rows: {rows['train']:,} to train on, {rows['validation']:,} to choose the epoch by."
     yield f"- Source: {_code(manifest['source'])}, product {_code(manifest['product']['name'])}."

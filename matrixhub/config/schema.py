@@ -64,11 +64,31 @@ class ProductConfig:
 
 
 @dataclass
+class LoraConfig:
+    """Small matrices beside the frozen weights of an encoder (Hu et al. 2022); needs matrixhub[lora]."""
+
+    rank: int = 8
+    """Of the matrices."""
+    alpha: float = 16.0
+    """Their product is scaled by alpha / rank."""
+    dropout: float = 0.0
+    """Of what goes into them."""
+    targets: list[str] | None = None
+    """Last names of the modules that get them, such as query; None takes every linear layer."""
+
+
+@dataclass
 class TrainerConfig:
     """How a cell trains. The same numbers mean the same on any number of processes."""
 
     train_encoder: bool = False
     """False: frozen encoder, features computed once. True: full fine-tune."""
+    trainable_layers: int | None = None
+    """So many last layers of each encoder train, on hidden states of the others that are computed once."""
+    layers_budget_gb: float = 20.0
+    """Gigabytes of hidden states, of one encoder over one source, that may be stored; more are recomputed."""
+    lora: LoraConfig | None = None
+    """Train small matrices inside the frozen encoder: choose with trainer=lora."""
     epochs: int = 100
     """At most; early stopping may end sooner."""
     batch_size: int = 64
@@ -80,7 +100,7 @@ class TrainerConfig:
     lr: float = 3e-3
     """Peak learning rate of AdamW (Loshchilov and Hutter 2019)."""
     encoder_lr: float | None = None
-    """Of the encoder when it trains; None takes lr."""
+    """Of the encoder, where something in it trains; None takes lr."""
     weight_decay: float = 0.01
     """Of weights with two or more dimensions; biases and norms have none."""
     schedule: str = "cosine"

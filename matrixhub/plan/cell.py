@@ -63,6 +63,11 @@ class Cell:
         return "tokens" if "token_classification" in tasks else "pooled"
 
     @property
+    def training(self) -> str:
+        """As of ``way_of_training``."""
+        return way_of_training(self.trainer)
+
+    @property
     def encoder_label(self) -> str:
         """The encoders in a word or two."""
         return "+".join(self.choices.get(f"encoder/{m}") or str(o["name"]) for m, o in self.encoder.items())
@@ -130,8 +135,21 @@ def resolve(job: Job, hub: Hub, look: Look = unseen) -> Cell:
 
 
 def _trainer(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what a frozen encoder leaves unused, so that sweeping over it makes no new cell."""
-    return {**options, "encoder_lr": options["encoder_lr"] if options["train_encoder"] else None}
+    """Without what its way of training leaves unused, so that sweeping over it makes no new cell."""
+    training = way_of_training(options)
+    unused = {"encoder_lr"} if training == "frozen" else set()
+    unused |= {"layers_budget_gb"} if training != "partial" else set()
+    return {key: None if key in unused else value for key, value in options.items()}
+
+
+def way_of_training(trainer: Mapping[str, Any]) -> str:
+    """What becomes of encoders: ``frozen``, ``partial``, ``lora`` or ``finetune``."""
+    # Records and artifacts of earlier versions know fewer ways.
+    if trainer["train_encoder"]:
+        return "finetune"
+    if trainer.get("trainable_layers") is not None:
+        return "partial"
+    return "lora" if trainer.get("lora") else "frozen"
 
 
 def _label(job: Job, product: str, encoders: Mapping[str, Options]) -> str:

@@ -1,10 +1,11 @@
 """What can be known to be impossible before any work, as sentences."""
 
+import importlib.util
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from matrixhub.config.schema import CHOICES
+from matrixhub.config.schema import CHOICES, TRACKERS
 from matrixhub.errors import unknown_name
 from matrixhub.plan.cell import Cell
 from matrixhub.plugins import Hub
@@ -17,6 +18,7 @@ def objections(cell: Cell, hub: Hub) -> list[str]:
         *_components(cell, hub),
         *_product(cell),
         *_trainer(cell.trainer, list(cell.product["outputs"])),
+        *_encoder_training(cell),
         *hub.objections(cell.to_dict()),
     ]
 
@@ -27,6 +29,8 @@ def _components(cell: Cell, hub: Hub) -> Iterator[str]:
         encoder = hub.component("encoder", options["name"])
         if modality not in encoder.consumes:
             yield f"Encoder '{encoder.name}' reads {', '.join(encoder.consumes)}, not {modality}."
+        if cell.training == "partial" and encoder.produces and "layers" not in encoder.produces:
+            yield f"Encoder '{encoder.name}' cannot be cut: trainer.trainable_layers is not for it."
         if encoder.produces and cell.level not in encoder.produces:
             yield f"Encoder '{encoder.name}' gives no {cell.level} features, which the product's task needs."
     if head.consumes and cell.level not in head.consumes:
@@ -75,6 +79,36 @@ def _trainer(trainer: dict[str, Any], outputs: list[str]) -> Iterator[str]:
         yield unknown_name("trainer.schedule", trainer["schedule"], schedules)
 
 
+_WAYS = ("train_encoder", "trainable_layers", "lora")
+
+
+def _encoder_training(cell: Cell) -> Iterator[str]:
+    """What keeps encoders from being trained as they are to be."""
+    trainer = cell.trainer
+    layers, lora, budget = (trainer.get(k) for k in ("trainable_layers", "lora", "layers_budget_gb"))
+    if len(chosen := [way for way in _WAYS if trainer.get(way) not in (None, False)]) > 1:
+        yield f"{' and '.join(f'trainer.{way}' for way in chosen)}: an encoder trains in one of these ways."
+    if layers is not None and layers < 1:
+        yield f"trainer.trainable_layers={layers}: must be at least 1; trainer=frozen trains none."
+    if budget is not None and not budget >= 0:
+        yield f"trainer.layers_budget_gb={budget}: must be at least 0, which recomputes."
+    if layers is not None and cell.level == "tokens":
+        yield "trainer.trainable_layers does not go with token_classification yet: take trainer=finetune."
+    if lora:
+        yield from _lora(lora)
+
+
+def _lora(lora: dict[str, Any]) -> Iterator[str]:
+    if lora["rank"] < 1:
+        yield f"trainer.lora.rank={lora['rank']}: must be at least 1."
+    if not lora["alpha"] > 0:
+        yield f"trainer.lora.alpha={lora['alpha']}: must be above 0."
+    if not 0 <= lora["dropout"] < 1:
+        yield f"trainer.lora.dropout={lora['dropout']}: must be at least 0 and below 1."
+    if importlib.util.find_spec("peft") is None:
+        yield "trainer.lora needs peft: pip install 'matrixhub[lora]'."
+
+
 def encode_objections(encode: dict[str, Any]) -> list[str]:
     """What is wrong with how encoders are to run."""
     precisions = CHOICES["encode.precision"]
@@ -91,4 +125,9 @@ def launch_objections(launch: dict[str, Any]) -> list[str]:
         found.append(unknown_name("launch.mixed_precision", launch["mixed_precision"], precisions))
     if launch["num_processes"] < 1:
         found.append(f"launch.num_processes={launch['num_processes']}: must be at least 1.")
+    for name in launch["trackers"]:
+        if name not in TRACKERS:
+            found.append(unknown_name("tracker", name, TRACKERS))
+        elif importlib.util.find_spec(name) is None:
+            found.append(f"The tracker {name} is not installed: pip install 'matrixhub[{name}]'.")
     return found

@@ -9,6 +9,9 @@ from matrixhub.plan.cell import Cell, digest
 
 KINDS = ("load", "split", "encode", "train")
 
+PARTIAL = ("trainable_layers", "layers_budget_gb")
+"""What a trainer says of the hidden states that it needs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -59,7 +62,7 @@ def _stages(cell: Cell) -> list[Stage]:
         "split": product["split"],
     }
     split = _stage(cell, "split", f"{cell.source['name']} rows", split_spec, load)
-    encodes = [] if cell.trainer["train_encoder"] else _encodes(cell, load)
+    encodes = _encodes(cell, load) if cell.training in ("frozen", "partial") else []
     train = _stage(cell, "train", cell.name, {"cell": cell.id}, load, split, *encodes)
     return [load, split, *encodes, train]
 
@@ -70,7 +73,10 @@ def _encodes(cell: Cell, load: Stage) -> list[Stage]:
         modality = one["modality"]
         encoder = cell.encoder[modality]
         spec = {"column": one["column"], "encoder": encoder, "level": cell.level}
-        chosen = cell.choices.get(f"encoder/{modality}", encoder["name"])
+        chosen = str(cell.choices.get(f"encoder/{modality}", encoder["name"]))
+        if cell.training == "partial":
+            spec |= {"level": "layers"} | {key: cell.trainer[key] for key in PARTIAL}
+            chosen += f" below its last {cell.trainer['trainable_layers']}"
         label = f"{chosen} over {cell.source['name']}.{one['column']}"
         found.append(_stage(cell, "encode", label, spec, load))
     return found

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from matrixhub.plan.build import Plan
+from matrixhub.plan.cell import Cell
 from matrixhub.plan.cost import total
 from matrixhub.plan.share import Stage
 
@@ -19,10 +20,23 @@ def _cells(plan: Plan) -> list[str]:
     done = f", {len(plan.done)} done already and skipped" if plan.done else ""
     lines = [_count(len(cells), "cell") + done]
     for cell, apart in zip(cells, told_apart([(c.name, c.overrides) for c in cells]), strict=True):
-        trains = "encoder and heads" if cell.trainer["train_encoder"] else "heads on stored features"
-        what = f"done in {plan.done[cell.id]}" if cell.id in plan.done else f"trains {trains}"
+        what = f"done in {plan.done[cell.id]}" if cell.id in plan.done else f"trains {_trains(cell)}"
         lines.append(f"  {cell.id[:6]}  {cell.name}: {what}{f'  ({apart})' if apart else ''}")
     return lines
+
+
+def _trains(cell: Cell) -> str:
+    layers, budget = cell.trainer.get("trainable_layers"), cell.trainer.get("layers_budget_gb")
+    last = "last layer" if layers == 1 else f"last {layers} layers"
+    states = (
+        f"stored hidden states, recomputed if over {budget:g} GB" if budget else "recomputed hidden states"
+    )
+    return {
+        "frozen": "heads on stored features",
+        "partial": f"{last} and heads on {states}",
+        "lora": "low-rank matrices in the encoder, and heads",
+        "finetune": "encoder and heads",
+    }[cell.training]
 
 
 def _stages(plan: Plan) -> list[str]:

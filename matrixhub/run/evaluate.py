@@ -11,7 +11,7 @@ from torch import Tensor
 
 from matrixhub.data.batching import shard
 from matrixhub.errors import DataError
-from matrixhub.run.feed import FeatureFeed, Feed, Rows
+from matrixhub.run.feed import Feed, Rows
 from matrixhub.run.model import ProductModel, Readout
 from matrixhub.run.ranks import together
 
@@ -44,7 +44,7 @@ def outputs_of(
     """Outputs by name over ``rows``, in their order, and the mask (N, T) of tokens, on every rank's CPU."""
     was_training = model.training
     model.eval()
-    size = FEATURE_BATCH if isinstance(feed, FeatureFeed) else ROW_BATCH
+    size = ROW_BATCH if model.encoders else FEATURE_BATCH
     places = np.arange(len(rows))
     if accelerator.num_processes > 1:
         places = shard(places, accelerator.process_index, accelerator.num_processes)

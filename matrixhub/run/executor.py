@@ -120,7 +120,7 @@ class Executor:
             )
         )
 
-    def _encode(self, stage: Stage) -> StoredFeatures:
+    def _encode(self, stage: Stage) -> StoredFeatures | None:
         (table,) = self._needed(stage)
         return stored_features(stage, table, self.session)
 
@@ -157,7 +157,9 @@ class Executor:
     def _given(self, stage: Stage) -> Given:
         table, splits, *features = self._needed(stage)
         names = list(self._cell(stage).product["inputs"])
-        stored = dict(zip(names, features, strict=True)) if features else {}
+        # Where one input's hidden states are too large to be stored, all inputs are read from the rows.
+        is_read = not features or None in features
+        stored = {} if is_read else dict(zip(names, features, strict=True))
         return Given(table, splits, split_key=stage.needs[1], features=stored)
 
     def _needed(self, stage: Stage) -> list[Any]:

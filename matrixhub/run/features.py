@@ -20,11 +20,12 @@ from matrixhub.plan.cell import digest
 from matrixhub.plan.identity import code_digest
 from matrixhub.plugins import hub
 from matrixhub.run.encode import encode_part
+from matrixhub.run.layers import LAYERS, encoder_of, estimated_bytes
 from matrixhub.run.probe import setting_for
 from matrixhub.run.session import Advance, Session
-from matrixhub.run.setting import Setting
+from matrixhub.run.setting import Setting, as_built
 
-ROWS_PER_SEGMENT = {"pooled": 4096, "tokens": 512}
+ROWS_PER_SEGMENT = {"pooled": 4096, "tokens": 512, LAYERS: 512}
 """What a killed run loses at most, on each rank, and what is held in memory at a time."""
 
 SECONDS_BETWEEN_LOOKS = 10.0
@@ -33,10 +34,13 @@ SECONDS_BETWEEN_LOOKS = 10.0
 T = TypeVar("T")
 
 
-def stored_features(stage: Stage, table: pa.Table, session: Session) -> StoredFeatures:
+def stored_features(stage: Stage, table: pa.Table, session: Session) -> StoredFeatures | None:
     """Features of all rows of ``table`` for the column, encoder and level that the stage names.
 
+    None where they are hidden states that take more room than the stage allows.
+
     Raises:
+        ConfigError: the encoder cannot be cut where the stage says.
         DataError: a missing column, or a value that cannot be encoded; names the row.
         TrainingError: the store cannot be written to or read back.
     """
@@ -45,6 +49,7 @@ def stored_features(stage: Stage, table: pa.Table, session: Session) -> StoredFe
     require_columns(table, columns, role="an input")
     require_values(table, columns)
     loaded = session.together(lambda: session.encoder(spec["encoder"]))
+    encoder = session.together(lambda: encoder_of(spec, loaded.module))
     component = hub().component("encoder", spec["encoder"]["name"])
     about = {
         "encoder": spec["encoder"],
@@ -53,11 +58,20 @@ def stored_features(stage: Stage, table: pa.Table, session: Session) -> StoredFe
         "code": code_digest(component.target),
         "weights": loaded.digest,
     }
-    setting = _from_main(session, lambda: _setting(spec, table, loaded.module, digest(about), session))
+    if spec["level"] == LAYERS:
+        about["trainable_layers"] = spec["trainable_layers"]
+        size = _from_main(session, lambda: _size(spec, table, encoder, session)) / 1e9
+        if size > spec["layers_budget_gb"]:
+            session.say(
+                f"{stage.label}: hidden states take {size:.3g} GB, over trainer.layers_budget_gb="
+                f"{spec['layers_budget_gb']:g}; they are recomputed in each epoch"
+            )
+            return None
+    setting = _from_main(session, lambda: _setting(spec, table, encoder, key=digest(about), session=session))
     about["precision"] = setting.precision
     shelf = session.store.shelf(digest(about), about)
     digests = session.together(lambda: digest_table(table, columns, exact=True))
-    work = _Work(stage, table, loaded.module, setting, shelf, digests)
+    work = _Work(stage, table, encoder, setting, shelf, digests)
     num_rows, started = 0, time.perf_counter()
     found = session.together(lambda: shelf.find(digests)).features
     if not _all(session, found is not None):
@@ -78,8 +92,13 @@ def stored_features(stage: Stage, table: pa.Table, session: Session) -> StoredFe
     return found
 
 
-def _setting(spec: Mapping[str, Any], table: pa.Table, encoder: Any, key: str, session: Session) -> Setting:
+def _setting(
+    spec: Mapping[str, Any], table: pa.Table, encoder: Any, *, key: str, session: Session
+) -> Setting:
     """How these rows are encoded; looked for on some of them."""
+    if spec["level"] == LAYERS:
+        # What trains on hidden states meets those of the encoder as it was built, when it answers.
+        return as_built(encoder)
     return setting_for(
         encoder,
         lambda rows: values(table, spec["column"], rows, words=spec["level"] == "tokens"),
@@ -88,6 +107,16 @@ def _setting(spec: Mapping[str, Any], table: pa.Table, encoder: Any, key: str, s
         device=session.accelerator.device,
         root=session.store.root,
         options=session.plan.encode,
+    )
+
+
+def _size(spec: Mapping[str, Any], table: pa.Table, encoder: Any, session: Session) -> float:
+    """Bytes of the hidden states of all rows, about."""
+    return estimated_bytes(
+        encoder,
+        lambda rows: values(table, spec["column"], rows),
+        table.num_rows,
+        device=session.accelerator.device,
     )
 
 
@@ -110,13 +139,13 @@ def _encode(work: _Work, rows: Rows, session: Session) -> None:
 
     def encode_mine() -> None:
         for start in range(0, len(mine), step):
-            _encode_segment(work, mine[start : start + step], session, advance)
+            _encode_segment(work, mine[start : start + step], session=session, advance=advance)
 
     with session.progress(f"encode {work.stage.label}", len(mine), "rows") as advance:
         session.together(encode_mine)
 
 
-def _encode_segment(work: _Work, rows: Rows, session: Session, advance: Advance) -> None:
+def _encode_segment(work: _Work, rows: Rows, *, session: Session, advance: Advance) -> None:
     level = work.stage.spec["level"]
     part = encode_part(
         work.encoder,

@@ -82,7 +82,8 @@ class ProductModel(nn.Module):
     """Encoders and readout in one module, so that they are wrapped and prepared as one.
 
     Args:
-        encoders: by modality; empty when the readout is fed with stored features.
+        encoders: by modality; empty when the readout is fed with stored features. One that is fed with
+            features takes them for hidden states.
         modalities: of each named input.
         readout: what stands on top.
     """
@@ -98,7 +99,7 @@ class ProductModel(nn.Module):
     def forward(self, inputs: Mapping[str, Batch | Features]) -> tuple[Outputs, Tensor | None]:
         """Batches, or features where they are known already, to outputs and mask."""
         features = {
-            name: one if isinstance(one, Features) else self.encoders[self.modalities[name]](one)
+            name: self.encoders[self.modalities[name]](one) if self.encoders else one
             for name, one in inputs.items()
         }
         result: tuple[Outputs, Tensor | None] = self.readout(features)

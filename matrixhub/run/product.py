@@ -228,7 +228,7 @@ def save_product(
         (staging / CARD).write_text(model_card(manifest), encoding="utf-8", errors="replace")
         for modality, encoder in model.encoders.items():
             place = Path("encoders", modality)
-            frozen = None if cell.trainer["train_encoder"] else digest(cell.encoder[modality])
+            frozen = digest(cell.encoder[modality]) if cell.training == "frozen" else None
             if frozen in shared:
                 source, digests = shared[frozen]
                 for name, sha256 in digests.items():

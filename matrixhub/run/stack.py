@@ -89,7 +89,9 @@ def is_stackable(model: ProductModel, task: Task, accelerator: Accelerator) -> b
 
     One with running statistics, with noise of its own, or that does what vmap cannot batch, is trained alone.
     """
-    if not isinstance(task.feed, FeatureFeed) or any(hasattr(m, "running_mean") for m in model.modules()):
+    if model.encoders or not isinstance(task.feed, FeatureFeed):
+        return False
+    if any(hasattr(module, "running_mean") for module in model.modules()):
         return False
     still = {"seed": 0, "lr": 1.0, "weight_decay": 0.0, "batch_size": 8, "epochs": 1}
     pair = [Member(model, still), Member(model, still)]

@@ -19,6 +19,7 @@ from matrixhub.plan import Cell
 from matrixhub.plan.cell import digest
 from matrixhub.run.evaluate import Scores, outputs_of, score
 from matrixhub.run.feed import FeatureFeed, Feed, RowFeed
+from matrixhub.run.layers import PartlyFrozen, cut, own_copy, with_whole_encoders
 from matrixhub.run.loop import History, Task, checked_monitor, fit
 from matrixhub.run.model import ProductModel, Readout, build
 from matrixhub.run.session import Session
@@ -37,7 +38,7 @@ class Given:
         table: all rows.
         splits: which of them train, validate and test.
         split_key: of the split stage.
-        features: stored features by input name; empty when the encoder trains.
+        features: stored features, or hidden states, by input name; empty where an encoder reads the rows.
     """
 
     table: pa.Table
@@ -77,7 +78,7 @@ def together_key(cell: Cell, needs: Sequence[str]) -> str:
         needs: keys of the stages it reads.
     """
     trainer = cell.trainer
-    if trainer["train_encoder"]:
+    if cell.training != "frozen":
         return cell.id
     # Members with seeds of their own read other rows at each step: too much memory, of token features.
     same = [trainer["batch_size"], trainer["monitor"], trainer["seed"] if cell.level == "tokens" else None]
@@ -116,7 +117,7 @@ def _build_all(
     """Models with their initial weights, and what feeds them."""
     device, cell = session.accelerator.device, cells[0]
     modalities = {name: one["modality"] for name, one in cell.product["inputs"].items()}
-    if cell.trainer["train_encoder"]:
+    if cell.training != "frozen":
         return _build_whole(cell, given, targets, modalities, session)
     feed = FeatureFeed(given.features, device)
     dims = {name: stored.dim for name, stored in given.features.items()}
@@ -136,16 +137,28 @@ def _build_whole(
 ) -> tuple[Feed, list[ProductModel]]:
     """A model whose encoders train: each cell starts from a copy of its own."""
     device, seed = session.accelerator.device, cell.trainer["seed"] % 2**32
+def _encoder(cell: Cell, options: Mapping[str, Any], session: Session) -> Any:
+    """An encoder that trains the way of its cell."""
+    if cell.training == "finetune":
+        return build("encoder", options)
+    frozen = session.encoder(options).module
+    num_layers = cell.trainer["trainable_layers"]
+    prefix, _ = cut(frozen, num_layers)
+    return PartlyFrozen(own_copy(frozen, shared=prefix.parameters()), num_layers)
+
+
     set_seed(seed)
-    encoders: dict[str, Any] = {m: build("encoder", options) for m, options in cell.encoder.items()}
+    encoders = {m: _encoder(cell, options, session) for m, options in cell.encoder.items()}
     dims = {name: encoders[m].dim for name, m in modalities.items()}
     set_seed(seed)
     readout = Readout(dims=dims, fusion=cell.fusion, head=cell.head, targets=targets.specs).to(device)
     inputs = cell.product["inputs"]
     columns = {n: values(given.table, i["column"], words=cell.level == "tokens") for n, i in inputs.items()}
-    feed = RowFeed(columns, {name: encoders[m] for name, m in modalities.items()}, device)
-    return feed, [ProductModel(encoders, modalities, readout)]
+    return RowFeed(columns, {name: encoders[m] for name, m in modalities.items()}, device), [model]
 
+    model = ProductModel(encoders, modalities, readout)
+    if given.features:
+        return FeatureFeed(given.features, device), [model]
 
 def _fit(members: Sequence[Member], task: Task, *, label: str, session: Session) -> None:
     """As one stack where that can be, else one after the other; a member's own failure is its ``error``."""
@@ -187,7 +200,7 @@ def _result(
     index = torch.from_numpy(test)
     wanted = {name: targets.encoded[name][index] for name in outputs}
     return Trained(
-        model=member.model,
+        model=with_whole_encoders(member.model),
         targets=targets,
         history=member.history,
         scores=score(member.model.readout, outputs, mask, wanted),

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 import matrixhub as mh
-from matrixhub.protocols import Encoder, SavesAssets
+from matrixhub.protocols import Encoder, Layered, SavesAssets
 from matrixhub.registry import Component
 from tests.contracts.tiny import ENCODERS, values, variants
 
@@ -21,6 +22,19 @@ def assert_close(actual: Tensor, expected: Tensor) -> None:
     """Equal within 1e-5 of the largest feature, or of 1 where all are smaller."""
     scale = max(1.0, expected.abs().max().item()) if expected.numel() else 1.0
     torch.testing.assert_close(actual, expected, atol=1e-5 * scale, rtol=0)
+
+
+def assert_same(actual: mh.Features, expected: mh.Features, atol: float = 1e-6) -> None:
+    """Features equal to 1e-6 of the largest, or of 1 where all are smaller; padding aside."""
+    scale = max(1.0, expected.pooled_BD.abs().max().item())
+    torch.testing.assert_close(actual.pooled_BD, expected.pooled_BD, atol=atol * scale, rtol=0)
+    if actual.tokens_BTD is None or expected.tokens_BTD is None or expected.mask_BT is None:
+        assert actual.tokens_BTD is expected.tokens_BTD is None
+        return
+    assert actual.mask_BT is not None and torch.equal(actual.mask_BT, expected.mask_BT)
+    real = expected.mask_BT
+    scale = max(1.0, expected.tokens_BTD[real].abs().max().item())
+    torch.testing.assert_close(actual.tokens_BTD[real], expected.tokens_BTD[real], atol=atol * scale, rtol=0)
 
 
 @dataclasses.dataclass
@@ -66,7 +80,8 @@ def test_it_has_the_shape_of_the_protocol(subject: Subject) -> None:
     assert encoder.modality in subject.component.consumes
     assert encoder.dim > 0
     assert encoder.budget > 0
-    assert set(subject.component.produces) <= {"pooled", "tokens"}
+    assert set(subject.component.produces) <= {"pooled", "tokens", "layers"}
+    assert isinstance(encoder, Layered) or "layers" not in subject.component.produces
 
 
 def test_features_have_the_declared_width_and_levels(subject: Subject) -> None:
@@ -196,6 +211,52 @@ def test_it_can_be_trained(subject: Subject) -> None:
     gradients = [p.grad for p in encoder.parameters() if p.grad is not None]
     assert gradients and all(gradient.isfinite().all() for gradient in gradients)
     assert any(gradient.abs().sum() > 0 for gradient in gradients)
+
+
+def test_cut_anywhere_it_answers_as_whole(subject: Subject) -> None:
+    if "layers" not in subject.component.produces:
+        return
+    encoder, expected = subject.encoder, subject.features(*subject.rows)
+    assert encoder.num_layers > 1
+    for num_trainable in range(1, encoder.num_layers + 1):
+        prefix, suffix = encoder.split(num_trainable)
+        assert isinstance(prefix, Encoder) and isinstance(prefix, torch.nn.Module)
+        assert (prefix.modality, prefix.budget) == (encoder.modality, encoder.budget)
+        halves = {id(p) for half in (prefix, suffix) for p in half.parameters()}
+        assert halves == {id(p) for p in encoder.parameters()}
+        assert not {id(p) for p in prefix.parameters()} & {id(p) for p in suffix.parameters()}
+        hidden = subject.features(*subject.rows, encoder=prefix)
+        assert hidden.tokens_BTD is not None and hidden.tokens_BTD.shape[2] == prefix.dim
+        assert_same(suffix(hidden), expected)
+
+
+def test_hidden_states_can_be_padded_anew(subject: Subject) -> None:
+    if "layers" not in subject.component.produces:
+        return
+    prefix, suffix = subject.encoder.split(1)
+    alone = [subject.features(row, encoder=prefix) for row in subject.rows]
+    tokens, masks = ([getattr(one, name)[0] for one in alone] for name in ("tokens_BTD", "mask_BT"))
+    pad = functools.partial(torch.nn.utils.rnn.pad_sequence, batch_first=True)
+    hidden = mh.Features(torch.cat([one.pooled_BD for one in alone]), pad(tokens), pad(masks))
+    assert_same(suffix(hidden), subject.features(*subject.rows), atol=1e-5)
+
+
+def test_what_the_last_layers_learn_is_in_the_whole(subject: Subject) -> None:
+    if "layers" not in subject.component.produces:
+        return
+    encoder = subject.build().requires_grad_(False)
+    prefix, suffix = encoder.split(1)
+    hidden = subject.features(*subject.rows, encoder=prefix)
+    suffix.requires_grad_(True)
+    suffix(hidden).pooled_BD.square().sum().backward()
+    assert all(parameter.grad is None for parameter in prefix.parameters())
+    with torch.no_grad():
+        for parameter in suffix.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    assert not torch.allclose(
+        subject.features(*subject.rows, encoder=encoder).pooled_BD, subject.features(*subject.rows).pooled_BD
+    )
+    assert_same(suffix(hidden), subject.features(*subject.rows, encoder=encoder))
 
 
 def test_encode_gives_rows_back_in_order(subject: Subject) -> None:

@@ -43,7 +43,7 @@ def timm(model: str, **options: Any) -> Options:
 
 
 ENCODERS: dict[str, dict[str, Options]] = {
-    "fixture.hash_text": {"plain": lambda folder: {"dim": 8, "max_length": 6}},
+    "fixture.hash_text": {"plain": lambda folder: {"dim": 8, "max_length": 6, "layers": 2}},
     "fixture.mean_image": {"plain": lambda folder: {"dim": 8}},
     "text.transformer": {
         pooling: lambda folder, pooling=pooling: {  # type: ignore[misc]

@@ -16,6 +16,7 @@ from transformers import CONFIG_MAPPING
 
 from matrixhub import MISSING, Batch, ConfigError, Features
 from matrixhub_text.baseline import tfidf
+from matrixhub_text.layers import num_layers, split
 from matrixhub_text.plugin import TransformerConfig
 from matrixhub_text.processor import TextProcessor
 from matrixhub_text.weights import load
@@ -57,6 +58,7 @@ class TextEncoder(nn.Module):
         self.model, self.processor = model, processor
         self.pooling, self.layers, self.normalize, self.budget = pooling, layers, normalize, budget
         self.dim: int = model.config.hidden_size
+        self.num_layers = num_layers(model)
         self._inputs = ["input_ids", "attention_mask"]
         takes_types = "token_type_ids" in inspect.signature(model.forward).parameters
         # RoBERTa takes types too, but knows one only.
@@ -65,15 +67,20 @@ class TextEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> Features:
         """Features, float32; tokens are words (first sub-words) where the rows are lists of words."""
-        hidden_BTD = self._hidden({name: batch[name] for name in self._inputs})
-        mask_BT = batch["attention_mask"].bool()
+        found = self.read({name: batch[name] for name in self._inputs})
+        if found.tokens_BTD is None or "word_starts" not in batch:
+            return found
+        starts_BWD = batch["word_starts"][..., None].expand(-1, -1, self.dim)
+        words_BWD = found.tokens_BTD.gather(1, starts_BWD)
+        return Features(found.pooled_BD, words_BWD, batch["word_mask"])
+
+    def read(self, inputs: Batch) -> Features:
+        """Features of what the model takes, token ids or ``inputs_embeds``; tokens are sub-words."""
+        hidden_BTD, mask_BT = self._hidden(inputs), inputs["attention_mask"].bool()
         pooled_BD = _pool(hidden_BTD, mask_BT, self.pooling)
         if self.normalize:
             pooled_BD = nn.functional.normalize(pooled_BD, dim=-1)
-        if "word_starts" not in batch:
-            return Features(pooled_BD, hidden_BTD, mask_BT)
-        starts_BWD = batch["word_starts"][..., None].expand(-1, -1, self.dim)
-        return Features(pooled_BD, hidden_BTD.gather(1, starts_BWD), batch["word_mask"])
+        return Features(pooled_BD, hidden_BTD, mask_BT)
 
     def _hidden(self, inputs: Batch) -> Tensor:
         if self.layers == 1:
@@ -81,6 +88,24 @@ class TextEncoder(nn.Module):
             return last_BTD.float()
         states = self.model(**inputs, output_hidden_states=True).hidden_states[-self.layers :]
         return torch.stack([state_BTD.float() for state_BTD in states]).mean(dim=0)
+
+    def split(self, num_trainable: int) -> "tuple[TextEncoder, LastLayers]":
+        """Below and from the last ``num_trainable`` layers; the first part gives all sub-words as tokens.
+
+        Raises:
+            ConfigError: models of this kind cannot be cut, or ``layers`` reaches below the cut.
+        """
+        if self.layers > num_trainable:
+            raise ConfigError(
+                f"layers={self.layers} averages more layers than the {num_trainable} that train: set it to "
+                f"{num_trainable} or less."
+            )
+        first, last = split(self.model, num_trainable)
+        rest = TextEncoder(
+            last, self.processor, pooling=self.pooling, layers=self.layers, normalize=self.normalize
+        )
+        prefix = TextEncoder(first, self.processor, budget=self.budget)
+        return prefix.train(self.training), LastLayers(rest).train(self.training)
 
     def save_assets(self, folder: Path) -> None:
         """Write the architecture's config.json and the tokenizer's files."""
@@ -94,6 +119,25 @@ class TextEncoder(nn.Module):
     def baseline_features(self, train: Sequence[Any], test: Sequence[Any]) -> tuple[Any, Any]:
         """TF-IDF of words and word pairs (characters for Chinese), two sparse matrices."""
         return tfidf(train, test)
+
+
+class LastLayers(nn.Module):
+    """The last layers of a text encoder, called with the hidden states that the first ones gave.
+
+    Args:
+        encoder: of these layers.
+    """
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, hidden: Features) -> Features:
+        """Features of the whole encoder."""
+        if hidden.tokens_BTD is None or hidden.mask_BT is None:
+            raise ConfigError("The last layers of an encoder take the hidden states of tokens.")
+        states_BTD = hidden.tokens_BTD.to(self.encoder.model.dtype)
+        return self.encoder.read({"inputs_embeds": states_BTD, "attention_mask": hidden.mask_BT.long()})
 
 
 def build(**options: Any) -> TextEncoder:

@@ -50,7 +50,7 @@ def matrixhub_components(register: Register) -> None:
         "matrixhub_text.encoder:build",
         config=TransformerConfig,
         consumes="text",
-        produces=("pooled", "tokens"),
+        produces=("pooled", "tokens", "layers"),
     )
 
 

@@ -22,7 +22,9 @@ class HashTextConfig:
     budget: int = 4096
     """Words in a batch, padding included, when only encoding."""
     seed: int = 0
-    """Of the table."""
+    """Of the table and the blocks."""
+    layers: int = 0
+    """Blocks that mix the words of a row."""
 
 
 @dataclass
@@ -58,7 +60,7 @@ def matrixhub_components(register: Register) -> None:
         "matrixhub_fixture.text:HashText",
         config=HashTextConfig,
         consumes="text",
-        produces=("pooled", "tokens"),
+        produces=("pooled", "tokens", "layers"),
     )
     register(
         "encoder",

@@ -1,5 +1,6 @@
 """A text encoder small enough to read at a glance: one embedding for each hashed word."""
 
+import copy
 import re
 import zlib
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from matrixhub import Batch, DataError, Features
+from matrixhub import Batch, ConfigError, DataError, Features
 
 WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -62,21 +63,69 @@ class HashProcessor:
 
 
 class HashText(nn.Module):
-    """Looks words up in a seeded table; pooled is their mean (zero for no words)."""
+    """Looks words up in a seeded table, mixes them in blocks; pooled is their mean (zero for no words)."""
 
     modality = "text"
 
-    def __init__(self, *, dim: int, buckets: int, max_length: int, budget: int, seed: int) -> None:
+    def __init__(
+        self, *, dim: int, buckets: int, max_length: int, budget: int, seed: int, layers: int = 0
+    ) -> None:
         super().__init__()
         self.dim = dim
         self.budget = budget
+        self.num_layers = layers
         self.processor = HashProcessor(buckets=buckets, max_length=max_length)
         seeded = torch.Generator().manual_seed(seed)
         self.table = nn.Embedding(buckets, dim, _weight=torch.randn(buckets, dim, generator=seeded))
+        self.blocks = Blocks(Mix(dim, seeded) for _ in range(layers))
 
     def forward(self, batch: Batch) -> Features:
         """Pooled (B, D) and one token a word (B, T, D), float32."""
         mask_BT = batch["mask_BT"]
         tokens_BTD: Tensor = self.table(batch["ids_BT"]) * mask_BT.unsqueeze(-1)
-        count_B1 = mask_BT.sum(dim=1, keepdim=True).clamp(min=1)
-        return Features(tokens_BTD.sum(dim=1) / count_B1, tokens_BTD, mask_BT)
+        found: Features = self.blocks(Features(_mean(tokens_BTD, mask_BT), tokens_BTD, mask_BT))
+        return found
+
+    def split(self, num_trainable: int) -> "tuple[HashText, Blocks]":
+        """Itself without its last blocks, and these; all parameters are shared."""
+        if not self.num_layers:
+            raise ConfigError("This encoder has no layers: set encoder.text.layers.")
+        prefix = copy.copy(self)
+        cut = self.num_layers - num_trainable
+        prefix._modules = {"table": self.table, "blocks": Blocks(self.blocks[:cut])}
+        return prefix, Blocks(self.blocks[cut:])
+
+
+class Blocks(nn.ModuleList):
+    """Blocks one after the other."""
+
+    def forward(self, features: Features) -> Features:
+        """What the last one gives."""
+        for block in self:
+            features = block(features)
+        return features
+
+
+class Mix(nn.Module):
+    """Adds to each word what a seeded linear layer makes of it and of the mean of its row."""
+
+    def __init__(self, dim: int, seeded: torch.Generator) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, dim)
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.randn(dim, dim, generator=seeded) / dim**0.5)
+            self.linear.bias.zero_()
+
+    def forward(self, features: Features) -> Features:
+        """Features of the same shapes."""
+        tokens_BTD, mask_BT = features.tokens_BTD, features.mask_BT
+        mean_BD = _mean(tokens_BTD, mask_BT)
+        added_BTD = torch.tanh(self.linear(tokens_BTD + mean_BD[:, None]))
+        mixed_BTD = (tokens_BTD + added_BTD) * mask_BT.unsqueeze(-1)
+        return Features(_mean(mixed_BTD, mask_BT), mixed_BTD, mask_BT)
+
+
+def _mean(tokens_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+    """Over real tokens, (B, D); padding is zero."""
+    mean_BD: Tensor = tokens_BTD.sum(dim=1) / mask_BT.sum(dim=1, keepdim=True).clamp(min=1)
+    return mean_BD

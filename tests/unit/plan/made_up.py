@@ -38,7 +38,7 @@ def make_hub(*, version: str = "2.1") -> Hub:
     hub = Hub()
     for each in (
         component("source", "rows", Rows),
-        component("encoder", "words", Encode, "text", ("pooled", "tokens")),
+        component("encoder", "words", Encode, "text", ("pooled", "tokens", "layers")),
         component("encoder", "short", Encode, "text", ("pooled",)),
         component("encoder", "pixels", Encode, "image", ("pooled",)),
         component("head", "line", Nothing, "pooled", TASKS[:3]),
@@ -71,7 +71,7 @@ CONFIG: dict[str, Any] = {
     "fusion": {"name": "acme.side"},
     "head": {"name": "acme.deep"},
     "trainer": TRAINER,
-    "launch": {"num_processes": 1, "mixed_precision": "no", "cpu": True, "timeout": 60},
+    "launch": {"num_processes": 1, "mixed_precision": "no", "cpu": True, "timeout": 60, "trackers": []},
     "encode": {"precision": "auto", "probe": True},
     "baseline": True,
     "output_dir": "runs",

@@ -57,6 +57,7 @@ def see(folder: Path, case: str, rank: int) -> dict[str, Any]:
         stored = features.stored_features(stage, table, session)
     except Exception as error:
         return {"encoded": sum(counts), "error": f"{type(error).__name__}: {error}"}
+    assert stored is not None
     data = stored.pooled_rows(np.arange(rows))
     return {"encoded": sum(counts), "shape": data.shape, "hash": hashlib.sha256(data.tobytes()).hexdigest()}
 
