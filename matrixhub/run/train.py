@@ -132,11 +132,6 @@ def _build_all(
     return feed, models
 
 
-def _build_whole(
-    cell: Cell, given: Given, targets: Targets, modalities: Mapping[str, str], session: Session
-) -> tuple[Feed, list[ProductModel]]:
-    """A model whose encoders train: each cell starts from a copy of its own."""
-    device, seed = session.accelerator.device, cell.trainer["seed"] % 2**32
 def _encoder(cell: Cell, options: Mapping[str, Any], session: Session) -> Any:
     """An encoder that trains the way of its cell."""
     if cell.training == "finetune":
@@ -147,18 +142,23 @@ def _encoder(cell: Cell, options: Mapping[str, Any], session: Session) -> Any:
     return PartlyFrozen(own_copy(frozen, shared=prefix.parameters()), num_layers)
 
 
+def _build_whole(
+    cell: Cell, given: Given, targets: Targets, modalities: Mapping[str, str], session: Session
+) -> tuple[Feed, list[ProductModel]]:
+    """A model whose encoders train: each cell starts from a copy of its own."""
+    device, seed = session.accelerator.device, cell.trainer["seed"] % 2**32
     set_seed(seed)
     encoders = {m: _encoder(cell, options, session) for m, options in cell.encoder.items()}
     dims = {name: encoders[m].dim for name, m in modalities.items()}
     set_seed(seed)
     readout = Readout(dims=dims, fusion=cell.fusion, head=cell.head, targets=targets.specs).to(device)
+    model = ProductModel(encoders, modalities, readout)
+    if given.features:
+        return FeatureFeed(given.features, device), [model]
     inputs = cell.product["inputs"]
     columns = {n: values(given.table, i["column"], words=cell.level == "tokens") for n, i in inputs.items()}
     return RowFeed(columns, {name: encoders[m] for name, m in modalities.items()}, device), [model]
 
-    model = ProductModel(encoders, modalities, readout)
-    if given.features:
-        return FeatureFeed(given.features, device), [model]
 
 def _fit(members: Sequence[Member], task: Task, *, label: str, session: Session) -> None:
     """As one stack where that can be, else one after the other; a member's own failure is its ``error``."""
