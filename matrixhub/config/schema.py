@@ -141,6 +141,8 @@ class LaunchConfig:
     """Stay on the CPU where there is an accelerator."""
     timeout: int = 1800
     """Seconds a rank waits for the others before the run is ended."""
+    trackers: list[str] = field(default_factory=list)
+    """Who is told losses and figures as they come: tensorboard, wandb, mlflow, trackio."""
 
 
 @dataclass
@@ -166,6 +168,9 @@ class RootConfig:
     cache_limit_gb: float | None = 50.0
     """Gigabytes that the feature store may take: features used longest ago go first. None keeps all."""
 
+
+TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
+"""Trackers of Accelerate; each has the name of its package, and of MatrixHub's extra that brings it."""
 
 CHOICES = {
     "trainer.schedule": ("constant", "linear", "cosine"),
