@@ -79,7 +79,9 @@ class RowFeed:
 
         def sizes(some: Rows) -> Rows:
             with table_rows(some):
-                return np.sum([self._sizes(name, some) for name in self.encoders], axis=0, dtype=np.int64)
+                by_input = [self._sizes(name, some) for name in self.encoders]
+            total: Rows = np.asarray(by_input, dtype=np.int64).sum(axis=0)
+            return total
 
         # Images have one size as a rule, and decoding them all would only tell that.
         if not len(rows) or len(np.unique(sizes(rows[:CHUNK]))) == 1:

@@ -27,6 +27,7 @@ from matrixhub.run.ranks import each_together, together
 
 Sizes = np.ndarray[Any, np.dtype[np.float64]]
 OnStep = Callable[[int, Tensor], None]
+OnEpoch = Callable[[Mapping[str, Any]], None]
 
 _FEW_ROWS = 4
 """Validation rows scored before training, only to learn which figures there will be."""
@@ -127,6 +128,7 @@ def fit(
     trainer: Mapping[str, Any],
     accelerator: Accelerator,
     on_step: OnStep = lambda step, loss: None,
+    on_epoch: OnEpoch = lambda entry: None,
 ) -> History:
     """Train the parameters that require gradients; the model ends with its best weights, in eval mode.
 
@@ -136,6 +138,7 @@ def fit(
         trainer: as in ``TrainerConfig``.
         accelerator: of this process.
         on_step: told the step's number and mean loss (a tensor on the device: reading it waits for it).
+        on_epoch: told the figures of each epoch.
 
     Raises:
         NonFiniteError: a loss or gradient is NaN or infinite; names the rows; no step was taken.
@@ -166,6 +169,7 @@ def fit(
         entry = {"epoch": epoch + 1, "train_loss": float(total) / per_epoch}
         entry |= _validate(model, task, accelerator) if len(task.validation) else {}
         history.epochs.append(entry)
+        on_epoch(entry)
         best.look(entry)
         if trainer["patience"] and epoch + 1 - best.epoch >= trainer["patience"]:
             break

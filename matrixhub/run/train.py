@@ -25,6 +25,7 @@ from matrixhub.run.model import ProductModel, Readout, build
 from matrixhub.run.session import Session
 from matrixhub.run.stack import Member, fit_stack, is_stackable
 from matrixhub.run.targets import Targets, fit_targets
+from matrixhub.run.track import Watch
 
 STANDARDIZE_ROWS = 4096
 """Training rows whose token features are looked at for mean and spread; pooled ones are all looked at."""
@@ -101,11 +102,15 @@ def train_cells(cells: Sequence[Cell], given: Given, session: Session) -> list[T
     weights = {name: output["weight"] for name, output in outputs.items()}
     task = Task(feed, targets.encoded, weights, splits.train, splits.validation)
     members = [Member(model, cell.trainer) for model, cell in zip(models, cells, strict=True)]
+    watches = [Watch(cell, session, len(splits.train)) for cell in cells]
     started = time.perf_counter()
     try:
-        _fit(members, task, label=_label(cells), session=session)
+        _fit(members, task, watches, label=_label(cells), session=session)
         seconds = (time.perf_counter() - started) / len(cells)
-        return [_result(member, task, given, targets, session=session, seconds=seconds) for member in members]
+        found = [_result(one, task, given, targets, session=session, seconds=seconds) for one in members]
+        for watch, member, result in zip(watches, members, found, strict=True):
+            watch.finish(member.history, result.scores.metrics if isinstance(result, Trained) else {})
+        return found
     finally:
         # The accelerator holds on to what it prepared; the next cells need the room.
         session.accelerator.free_memory()
@@ -160,7 +165,9 @@ def _build_whole(
     return RowFeed(columns, {name: encoders[m] for name, m in modalities.items()}, device), [model]
 
 
-def _fit(members: Sequence[Member], task: Task, *, label: str, session: Session) -> None:
+def _fit(
+    members: Sequence[Member], task: Task, watches: Sequence[Watch], *, label: str, session: Session
+) -> None:
     """As one stack where that can be, else one after the other; a member's own failure is its ``error``."""
     accelerator, trainer = session.accelerator, members[0].trainer
     most = max(member.trainer["epochs"] for member in members)
@@ -177,14 +184,21 @@ def _fit(members: Sequence[Member], task: Task, *, label: str, session: Session)
             )
         return
     with session.progress(f"train {label}", num_steps * len(members), "steps") as advance:
-        for member in members:
+        for member, watch in zip(members, watches, strict=True):
+
+            def on_step(step: int, loss: Tensor, watch: Watch = watch) -> None:
+                advance(1, loss)
+                if len(members) == 1:
+                    watch.step(step, loss)
+
             try:
                 member.history = fit(
                     member.model,
                     task,
                     trainer=member.trainer,
                     accelerator=accelerator,
-                    on_step=lambda step, loss: advance(1, loss),
+                    on_step=on_step,
+                    on_epoch=watch.epoch if len(members) == 1 else lambda entry: None,
                 )
             except MatrixHubError as error:
                 member.error = error
