@@ -55,6 +55,8 @@ ENCODERS: dict[str, dict[str, Options]] = {
     "vision.timm": {
         "resnet": timm("resnet10t"),
         "vit": timm("vit_tiny_patch16_224"),
+        "efficientnet": timm("efficientnet_lite0"),
+        "mobilenet_v3": timm("mobilenetv3_small_050"),
         "mobilenet": timm("mobilenetv2_035", pooling="avg", channels_last=False),
     },
 }  # fmt: skip

@@ -35,5 +35,5 @@ def test_presets_name_options_that_exist() -> None:
 def test_registered_with_its_own_defaults() -> None:
     component = hub().component("encoder", "text.transformer")
     assert component.config is plugin.TransformerConfig
-    assert (component.consumes, component.produces) == (("text",), ("pooled", "tokens"))
+    assert (component.consumes, component.produces) == (("text",), ("pooled", "tokens", "layers"))
     assert all(folder in hub().config_dirs for folder in plugin.matrixhub_config_dirs())

@@ -3,6 +3,7 @@
 Shape suffixes: B rows, C channels, H height, W width, T tokens, D feature width.
 """
 
+import copy
 import difflib
 import json
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from matrixhub import (
     resolve_checkpoint,
 )
 from matrixhub_vision.baseline import raw_pixels
+from matrixhub_vision.layers import FirstLayers, LastLayers, num_layers, split
 from matrixhub_vision.plugin import TimmConfig
 from matrixhub_vision.processor import ImageProcessor, decode
 from matrixhub_vision.weights import create_model
@@ -63,6 +65,7 @@ class ImageEncoder(nn.Module):
         self._stem = next((name for name, weight in model.named_parameters() if weight.ndim == 4), None)
         self.processor, self.pooling, self.budget = processor, pooling, budget
         self.dim: int = model.head_hidden_size if pooling == "default" else model.num_features
+        self.num_layers = num_layers(model)
         self._num_prefix: int = getattr(model, "num_prefix_tokens", 0)
         mean_C, std_C = (torch.tensor(processor.data_config[name]) for name in ("mean", "std"))
         self._mean_C11 = nn.Buffer(mean_C[:, None, None], persistent=False)
@@ -70,12 +73,38 @@ class ImageEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> Features:
         """Features, float32; tokens are image patches, or the places of the last feature map, row by row."""
-        maps = self.model.forward_features(self._normalize(batch["pixels"]))
+        return self.features(self.normalize(batch["pixels"]))
+
+    def features(self, given: Tensor) -> Features:
+        """Features of what the model takes: normalized images, or what the first layers made of them."""
+        maps = self.model.forward_features(given)
         tokens_BTD = self._tokens(maps).float()
         mask_BT = torch.ones(tokens_BTD.shape[:2], dtype=torch.bool, device=tokens_BTD.device)
         return Features(
             self._pool(maps, tokens_BTD), tokens_BTD[:, self._num_prefix :], mask_BT[:, self._num_prefix :]
         )
+
+    def normalize(self, pixels_BCHW: Tensor) -> Tensor:
+        """Pixels 0..255 as the model takes them."""
+        # Step by step as timm's transform does it, to the last bit.
+        normal_BCHW = (pixels_BCHW / 255).sub_(self._mean_C11).div_(self._std_C11)
+        weight = next(self.model.parameters())
+        return normal_BCHW.to(weight.dtype).contiguous(memory_format=self._format())
+
+    def split(self, num_trainable: int) -> tuple[FirstLayers, LastLayers]:
+        """Below and from the last ``num_trainable`` blocks.
+
+        Raises:
+            ConfigError: models of this family cannot be cut.
+        """
+        first, last = split(self.model, num_trainable)
+        prefix = FirstLayers(self._with(first), self.processor.data_config["input_size"])
+        return prefix, LastLayers(self._with(last), prefix.grid)
+
+    def _with(self, model: nn.Module) -> "ImageEncoder":
+        twin = copy.copy(self)
+        twin._modules = {"model": model}
+        return twin
 
     def save_assets(self, folder: Path) -> None:
         """Write how images are resized, cropped and normalized."""
@@ -87,12 +116,6 @@ class ImageEncoder(nn.Module):
         return raw_pixels(
             train, test, decode=lambda value: decode(value, max_pixels=self.processor.max_pixels)
         )
-
-    def _normalize(self, pixels_BCHW: Tensor) -> Tensor:
-        # Step by step as timm's transform does it, to the last bit.
-        normal_BCHW = (pixels_BCHW / 255).sub_(self._mean_C11).div_(self._std_C11)
-        weight = next(self.model.parameters())
-        return normal_BCHW.to(weight.dtype).contiguous(memory_format=self._format())
 
     def _format(self) -> torch.memory_format:
         """As the first convolution has it: who runs the encoder may have turned its weights."""

@@ -56,7 +56,7 @@ def matrixhub_components(register: Register) -> None:
         "matrixhub_vision.encoder:build",
         config=TimmConfig,
         consumes="image",
-        produces=("pooled", "tokens"),
+        produces=("pooled", "tokens", "layers"),
     )
 
 

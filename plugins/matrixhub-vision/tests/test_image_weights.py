@@ -57,7 +57,7 @@ def test_mobilenet_by_order_equals_torchvisions_by_name(build: Build) -> None:
     items = encoder.processor.prepare(list(images))
     batch = encoder.processor.collate(items)
     with torch.inference_mode():
-        map_BCHW = peer.features(encoder._normalize(batch["pixels"]))
+        map_BCHW = peer.features(encoder.normalize(batch["pixels"]))
         torch.testing.assert_close(encoder(batch).pooled_BD, map_BCHW.mean((2, 3)), atol=1e-5, rtol=0)
 
 

@@ -36,5 +36,5 @@ def test_presets_name_options_and_models_that_exist() -> None:
 def test_registered_with_its_own_defaults() -> None:
     component = hub().component("encoder", "vision.timm")
     assert component.config is plugin.TimmConfig
-    assert (component.consumes, component.produces) == (("image",), ("pooled", "tokens"))
+    assert (component.consumes, component.produces) == (("image",), ("pooled", "tokens", "layers"))
     assert all(folder in hub().config_dirs for folder in plugin.matrixhub_config_dirs())
