@@ -93,8 +93,14 @@ class Composer:
             if job:
                 execute([job])
                 return
+        # Only what says how to sweep: a key such as product.source.limit is unknown until a product is
+        # chosen, which each job does for itself.
+        how, what = _split_overrides(overrides)
+        sweeps = multirun or "matrix" in chosen
         with self.explained(overrides, COMPOSE_FAULTS):
-            master = self._load(overrides, RunMode.MULTIRUN, validate_sweep_overrides=multirun)
+            master = self._load(
+                how if sweeps else overrides, RunMode.MULTIRUN, validate_sweep_overrides=multirun
+            )
         if not multirun and master.hydra.mode != RunMode.MULTIRUN:
             execute([self.compose(overrides)])
             return
@@ -103,7 +109,7 @@ class Composer:
             # Sweepers write a multirun.yaml of their own; our run folder holds the plan instead.
             master.hydra.sweep.dir = scratch
             sweeper = self._sweeper(master, launcher)
-            sweeper.sweep(arguments=list(master.hydra.overrides.task))
+            sweeper.sweep(arguments=what)
 
     def _sweeper(self, master: DictConfig, launcher: "_PlanLauncher") -> Any:
         options = OmegaConf.to_container(master.hydra.sweeper, resolve=True)
@@ -172,6 +178,16 @@ class _PlanLauncher:
                 jobs.append(self.composer._job(config, overrides))
         values = self.execute(jobs)
         return [_returned(value) for value in values]
+
+
+def _split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Those that say how to sweep (``matrix=`` and what is Hydra's own), and those of the jobs."""
+    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    hydras = [key.startswith(("hydra.", "hydra/")) for key in keys]
+    how = [
+        o for o, key, is_hydras in zip(overrides, keys, hydras, strict=True) if is_hydras or key == "matrix"
+    ]
+    return how, [o for o, is_hydras in zip(overrides, hydras, strict=True) if not is_hydras]
 
 
 def _returned(value: Any) -> JobReturn:

@@ -56,6 +56,13 @@ def test_groups_multiply_with_values_in_one_batch() -> None:
     assert jobs[3].overrides[2:] == ("head=mlp", "trainer.lr=0.01")
 
 
+def test_values_below_a_group_that_is_swept_over_reach_every_job() -> None:
+    (jobs,) = sweep("product=news,digits", "product.source.limit=7")
+    assert [job.config["product"]["source"]["limit"] for job in jobs] == [7, 7]
+    with pytest.raises(ConfigError, match=r"Unknown key 'product\.source\.limt'"):
+        sweep("product=news,digits", "product.source.limt=7")
+
+
 def test_glob_matches_options_of_a_group() -> None:
     (jobs,) = sweep(*TOY, "head=glob(l*)")
     assert [job.choices["head"] for job in jobs] == ["linear"]
