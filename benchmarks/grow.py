@@ -42,7 +42,7 @@ def main() -> None:
 def run(folder: Path, limit: int) -> tuple[float, str]:
     """Seconds of a matrix on so many rows of each product, and its scores."""
     overrides = [
-        *("product=news,reviews", "head=linear,mlp", f"product.source.limit=choice({limit})"),
+        *("product=news,reviews", "head=linear,mlp", f"product.source.limit={limit}"),
         *(f"cache_dir={folder}", f"output_dir={folder}/runs"),
     ]
     started = time.perf_counter()
