@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from matrixhub.errors import MatrixHubError
 from matrixhub.plugins import hub
@@ -151,19 +151,31 @@ def _values(jobs: "list[Job]", done: Run) -> list[float | None]:
     return [main_value(record) if record else None for record in found]
 
 
-def load(folder: str | Path, *, device: str | None = None) -> "Product":
+@overload
+def load(folder: str | Path, *, device: str | None = None) -> "Product": ...  # type: ignore[overload-overlap]
+
+
+@overload
+def load(folder: Sequence[str | Path], *, device: str | None = None) -> "list[Product]": ...
+
+
+def load(
+    folder: str | Path | Sequence[str | Path], *, device: str | None = None
+) -> "Product | list[Product]":
     """A trained product from its artifact: call it on one row or on a list of rows.
 
     Args:
-        folder: the artifact.
+        folder: the artifact, or a list of them; what their encoders have in common is then in memory once.
         device: such as ``"cuda:0"``; None takes an accelerator where there is one.
 
     Raises:
         ArtifactError, UnsafeArtifactError, PluginError: it is damaged, unsafe, or needs a plugin.
     """
-    from matrixhub.run.product import load_product
+    from matrixhub.run.saved import load_product, load_products
 
-    return load_product(folder, device=device)
+    if isinstance(folder, str | Path):
+        return load_product(folder, device=device)
+    return load_products(folder, device=device)
 
 
 def create(kind: str, name: str, **options: Any) -> Any:

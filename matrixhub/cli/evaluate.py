@@ -16,8 +16,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="as JSON")
     args = parser.parse_args(argv)
     from matrixhub.data.tables import TableSource
-    from matrixhub.run.product import load_product
     from matrixhub.run.records import strict
+    from matrixhub.run.saved import load_product
     from matrixhub.run.score import score_product
 
     source = TableSource(path=args.file, paths=args.paths)

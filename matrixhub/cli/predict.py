@@ -27,7 +27,8 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     from matrixhub.data.tables import TableSource
     from matrixhub.data.writers import open_writer
-    from matrixhub.run.product import answer_columns, load_product, stream_answers
+    from matrixhub.run.product import answer_columns, stream_answers
+    from matrixhub.run.saved import load_product
 
     source = TableSource(path=args.file, paths=args.paths)
     product = load_product(args.artifact)

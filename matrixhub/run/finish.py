@@ -19,8 +19,8 @@ from matrixhub.run.details import details
 from matrixhub.run.feed import num_truncated
 from matrixhub.run.model import ProductModel
 from matrixhub.run.price import Latencies, artifact_bytes
-from matrixhub.run.product import WrittenEncoders, save_product
 from matrixhub.run.records import record_head, strict
+from matrixhub.run.saved import WrittenEncoders, save_product
 from matrixhub.run.session import Session
 from matrixhub.run.train import Given, Trained
 

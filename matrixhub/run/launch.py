@@ -51,7 +51,7 @@ class Run:
         Raises:
             MatrixHubError: none, or several, go by that name.
         """
-        from matrixhub.run.product import load_product
+        from matrixhub.run.saved import load_product
 
         done = [record for record in self.records if record["status"] == "done"]
         found = [r for r in done if name in (r["name"], r["product"], r["cell"], Path(r["artifact"]).name)]

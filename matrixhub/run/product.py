@@ -1,4 +1,4 @@
-"""A trained product: saved as an artifact, loaded from one, called on rows."""
+"""A trained product, called on rows."""
 
 import contextlib
 import dataclasses
@@ -11,30 +11,16 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from matrixhub import __version__
-from matrixhub.artifacts.card import CARD, model_card
-from matrixhub.artifacts.folder import link_or_copy, read_manifest, sha256_of, write_artifact
-from matrixhub.artifacts.weights import load_state, load_weights, save_weights
 from matrixhub.data.columns import as_columns, values
-from matrixhub.errors import ArtifactError, DataError, MatrixHubError, PluginError
-from matrixhub.plan import Cell
-from matrixhub.plan.cell import digest
-from matrixhub.plugins import hub
-from matrixhub.protocols import SavesAssets
+from matrixhub.errors import DataError
 from matrixhub.run.encode import encode_rows, joined, table_rows
-from matrixhub.run.model import ProductModel, Readout, build
-from matrixhub.types import Features, Prediction, Target
+from matrixhub.run.model import ProductModel
+from matrixhub.types import Features, Prediction
 
 FILE_KEYS = {"bytes", "path"}
 """Of a mapping that is a value itself: a file, by its content or its place."""
 
-READOUT = "readout.safetensors"
-ENCODER = "encoder.safetensors"
-
 Answer = Prediction | dict[str, Prediction]
-
-WrittenEncoders = dict[str, tuple[Path, dict[str, str]]]
-"""Folders of encoders that an artifact holds, by what is in them, with the sha256 of each file below."""
 
 
 class Product:
@@ -195,153 +181,6 @@ def _moved(features: Features, device: torch.device) -> Features:
         None if tokens is None else tokens.to(device),
         None if mask is None else mask.to(device),
     )
-
-
-def save_product(
-    folder: Path,
-    *,
-    cell: Cell,
-    model: ProductModel,
-    targets: Mapping[str, Target],
-    facts: Mapping[str, Any],
-    shared: WrittenEncoders,
-) -> None:
-    """Write a trained product as an artifact.
-
-    Args:
-        folder: must not exist.
-        cell: what was trained.
-        model: with all its encoders.
-        targets: what each output learned.
-        facts: metrics, baselines and the like, for the manifest and the card.
-        shared: encoders written before; frozen encoders are linked to these and new ones added.
-
-    Raises:
-        ArtifactError: it cannot be written.
-    """
-    manifest = {**_manifest(cell, model, targets), **facts}
-    written: WrittenEncoders = {}
-
-    def write(staging: Path) -> dict[str, str]:
-        known: dict[str, str] = {}
-        save_weights(staging / READOUT, model.readout.state_dict())
-        (staging / CARD).write_text(model_card(manifest), encoding="utf-8", errors="replace")
-        for modality, encoder in model.encoders.items():
-            place = Path("encoders", modality)
-            frozen = digest(cell.encoder[modality]) if cell.training == "frozen" else None
-            if frozen in shared:
-                source, digests = shared[frozen]
-                for name, sha256 in digests.items():
-                    link_or_copy(source / name, staging / place / name)
-                    known[(place / name).as_posix()] = sha256
-                continue
-            _write_encoder(encoder, staging / place)
-            if frozen:
-                digests = _digests(staging / place)
-                known |= {(place / name).as_posix(): sha256 for name, sha256 in digests.items()}
-                written[frozen] = folder / place, digests
-        return known
-
-    write_artifact(folder, manifest, write)
-    # Only now are they there for later artifacts to link to.
-    shared |= written
-
-
-def _manifest(cell: Cell, model: ProductModel, targets: Mapping[str, Target]) -> dict[str, Any]:
-    """What an artifact says of how it was made."""
-    return {
-        "matrixhub": __version__,
-        "name": cell.name,
-        "cell": cell.id,
-        "product": cell.product,
-        "source": cell.source["name"],
-        "fingerprint": next((state["rows"] for state in cell.state.values() if "rows" in state), None),
-        "encoder": cell.encoder,
-        "fusion": cell.fusion,
-        "head": cell.head,
-        "trainer": cell.trainer,
-        "distributions": cell.distributions,
-        "components": {o["name"]: _home(kind, o["name"]) for kind, o in cell.component_options()},
-        "targets": {name: target.to_dict() for name, target in targets.items()},
-        "dims": {name: model.encoders[m].dim for name, m in model.modalities.items()},
-    }
-
-
-def _home(kind: str, name: str) -> str:
-    return hub().component(kind, name).distribution
-
-
-def _write_encoder(encoder: Any, folder: Path) -> None:
-    folder.mkdir(parents=True)
-    save_weights(folder / ENCODER, encoder.state_dict())
-    if isinstance(encoder, SavesAssets):
-        encoder.save_assets(folder)
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
-
-
-def load_product(folder: str | Path, *, device: str | None = None) -> Product:
-    """Load a trained product from its artifact; everything in it is verified first.
-
-    Args:
-        folder: the artifact.
-        device: such as ``"cuda:0"``; None takes an accelerator where there is one.
-
-    Raises:
-        ArtifactError: it is damaged, or does not fit the installed plugins.
-        UnsafeArtifactError: it holds something that could run code.
-        PluginError: a plugin it needs is missing; says which to install.
-    """
-    path = Path(folder)
-    manifest = read_manifest(path)
-    try:
-        _require_components(manifest)
-        encoders = {m: _load_encoder(path / "encoders" / m, o) for m, o in manifest["encoder"].items()}
-        readout = Readout(
-            dims=manifest["dims"],
-            fusion=manifest["fusion"],
-            head=manifest["head"],
-            targets={name: Target.from_dict(target) for name, target in manifest["targets"].items()},
-        )
-        modalities = {name: one["modality"] for name, one in manifest["product"]["inputs"].items()}
-        load_state(readout, load_weights(path / READOUT))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{path}: its manifest does not fit the installed plugins ({error}).") from error
-    model = ProductModel(encoders, modalities, readout).eval().requires_grad_(False)
-    return Product(manifest, model.to(device or best_device()), path)
-
-
-def best_device() -> str:
-    """An accelerator where there is one, else the CPU."""
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return accelerator.type if accelerator else "cpu"
-
-
-def _require_components(manifest: Mapping[str, Any]) -> None:
-    used = [("encoder", options) for options in manifest["encoder"].values()]
-    used += [("fusion", manifest["fusion"])] if manifest["fusion"] else []
-    for kind, options in [*used, ("head", manifest["head"])]:
-        name = options["name"]
-        try:
-            hub().component(kind, name)
-        except MatrixHubError as error:
-            home = manifest["components"].get(name, name.partition(".")[0])
-            version = manifest["distributions"].get(home, "")
-            raise PluginError(
-                f"This artifact needs the {kind} '{name}' of {home} {version}: "
-                f"pip install '{home}'. ({error})"
-            ) from error
-
-
-def _load_encoder(folder: Path, options: Mapping[str, Any]) -> Any:
-    fields = {f.name for f in dataclasses.fields(hub().component("encoder", options["name"]).config)}
-    stored = {"checkpoint": str(folder.resolve()), "pretrained": False, "sha256": None}
-    encoder = build("encoder", {**options, **{k: v for k, v in stored.items() if k in fields}})
-    load_state(encoder, load_weights(folder / ENCODER))
-    return encoder
 
 
 def answer_columns(answer: Answer, outputs: Sequence[str]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from matrixhub.run.evaluate import Scores, outputs_of, score
 from matrixhub.run.feed import FeatureFeed, Feed, RowFeed
 from matrixhub.run.layers import PartlyFrozen, cut, own_copy, with_whole_encoders
 from matrixhub.run.loop import History, Task, checked_monitor, fit
+from matrixhub.run.lora import adapted
 from matrixhub.run.model import ProductModel, Readout, build
 from matrixhub.run.session import Session
 from matrixhub.run.stack import Member, fit_stack, is_stackable
@@ -142,6 +143,8 @@ def _encoder(cell: Cell, options: Mapping[str, Any], session: Session) -> Any:
     if cell.training == "finetune":
         return build("encoder", options)
     frozen = session.encoder(options).module
+    if cell.training == "lora":
+        return adapted(frozen, cell.trainer["lora"])
     num_layers = cell.trainer["trainable_layers"]
     prefix, _ = cut(frozen, num_layers)
     return PartlyFrozen(own_copy(frozen, shared=prefix.parameters()), num_layers)

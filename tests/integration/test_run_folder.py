@@ -209,7 +209,7 @@ def test_an_artifact_that_failed_is_not_linked_to(tmp_path: Path, monkeypatch: p
             raise mh.ArtifactError("the disk is full")
         write_artifact(folder, manifest, content)
 
-    monkeypatch.setattr(importlib.import_module("matrixhub.run.product"), "write_artifact", fail_once)
+    monkeypatch.setattr(importlib.import_module("matrixhub.run.saved"), "write_artifact", fail_once)
     run = run_toy(tmp_path, "product=colour,size", "trainer.epochs=1", multirun=True)
     assert [record["status"] for record in run.records] == ["failed", "done"]
     assert run.load("size")("the tiny blue car").value is not None

@@ -144,7 +144,7 @@ class LastLayers(nn.Module):
             raise ConfigError("The last layers of an encoder take the hidden states of tokens.")
         maps = hidden.tokens_BTD.to(next(self.encoder.parameters()).dtype)
         if self.grid:
-            maps = maps.unflatten(1, self.grid).permute(0, 3, 1, 2)
+            maps = maps.reshape(len(maps), *self.grid, -1).permute(0, 3, 1, 2)
         features: Features = self.encoder.features(maps)
         return features
 

@@ -1,0 +1,75 @@
+"""Low-rank matrices inside a frozen encoder (LoRA; Hu et al. 2022), put there by peft."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from matrixhub.artifacts.weights import load_state
+from matrixhub.errors import ConfigError, PluginError
+from matrixhub.run.layers import own_copy
+
+_BASE, _ADAPTER = ".base_layer.", ".lora_"
+"""What peft puts into the names of weights."""
+
+
+def adapted(encoder: Any, options: Mapping[str, Any]) -> Any:
+    """A twin of a frozen encoder with new matrices in it, which alone train; all other weights are shared.
+
+    Args:
+        encoder: frozen.
+        options: as in ``LoraConfig``.
+
+    Raises:
+        ConfigError: it has no modules of these names, or matrices cannot be put into them.
+        PluginError: peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise PluginError("trainer.lora needs peft: pip install 'matrixhub[lora]'.") from error
+    twin = own_copy(encoder, shared=[*encoder.parameters(), *encoder.buffers()])
+    config = LoraConfig(
+        r=options["rank"],
+        lora_alpha=options["alpha"],
+        lora_dropout=options["dropout"],
+        target_modules=_targets(encoder, options["targets"]),
+    )
+    try:
+        return inject_adapter_in_model(config, twin)
+    except ValueError as error:
+        raise ConfigError(f"trainer.lora does not go with this encoder: {error}") from error
+
+
+def split_state(
+    state: Mapping[str, Tensor], *, is_adapted: bool
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Weights of the encoder, under its own names, and those of the matrices, if it is adapted."""
+    if not is_adapted:
+        return dict(state), {}
+    base = {name.replace(_BASE, "."): tensor for name, tensor in state.items() if _ADAPTER not in name}
+    return base, {name: tensor for name, tensor in state.items() if _ADAPTER in name}
+
+
+def load_adapter(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy stored matrices into an adapted encoder.
+
+    Raises:
+        ArtifactError: they are not those of this encoder; names them.
+    """
+    own = {name: tensor for name, tensor in encoder.state_dict().items() if _ADAPTER not in name}
+    load_state(encoder, {**own, **tensors})
+
+
+def _targets(encoder: nn.Module, names: list[str] | None) -> list[str]:
+    """Full names of the modules that get matrices."""
+    fit = {n: m for n, m in encoder.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+    if names is None:
+        found = [name for name, module in fit.items() if isinstance(module, nn.Linear)]
+    else:
+        found = [name for name in fit if name.rpartition(".")[2] in names]
+    if not found:
+        known = ", ".join(sorted({name.rpartition(".")[2] for name in fit})) or "none"
+        what = "linear layers" if names is None else f"layers named {', '.join(names)}"
+        raise ConfigError(f"trainer.lora.targets: this encoder has no {what}. Choose from: {known}.")
+    return found
