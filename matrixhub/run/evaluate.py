@@ -11,7 +11,7 @@ from torch import Tensor
 
 from matrixhub.data.batching import shard
 from matrixhub.errors import DataError
-from matrixhub.run.feed import Feed, Rows
+from matrixhub.run.feed import FeatureFeed, Feed, Rows
 from matrixhub.run.model import ProductModel, Readout
 from matrixhub.run.ranks import together
 
@@ -48,6 +48,10 @@ def outputs_of(
     places = np.arange(len(rows))
     if accelerator.num_processes > 1:
         places = shard(places, accelerator.process_index, accelerator.num_processes)
+    # Lengths of stored rows are known; those of others would be found by preparing them twice.
+    lengths = feed.lengths(rows) if model.encoders and isinstance(feed, FeatureFeed) else None
+    if lengths is not None:
+        places = places[np.argsort(lengths[places], kind="stable")]
     batches = [places[start : start + size] for start in range(0, len(places), size)]
 
     def forward() -> list[Part]:

@@ -23,6 +23,14 @@ class Feed(Protocol):
         """Each batch of row positions with the model's inputs for it, prepared ahead."""
         ...
 
+    def lengths(self, rows: Rows) -> Rows | None:
+        """Cost of each of these rows (N,), all inputs together; None where they cost the same.
+
+        Raises:
+            DataError: a value cannot be processed; names the row of the table.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureFeed:
@@ -39,6 +47,10 @@ class FeatureFeed:
     def inputs(self, batches: Iterable[Rows]) -> Iterator[tuple[Rows, Inputs]]:
         for rows in batches:
             yield rows, {name: self.features(name, rows) for name in self.stored}
+
+    def lengths(self, rows: Rows) -> Rows | None:
+        found: Rows = np.sum([stored.spans[rows, 1] for stored in self.stored.values()], axis=0)
+        return found if len(np.unique(found)) > 1 else None
 
     def features(self, name: str, rows: Rows) -> Features:
         """Features of these rows for one input."""
@@ -71,12 +83,6 @@ class RowFeed:
             yield rows, {name: to_device(one, self.device) for name, one in batch.items()}
 
     def lengths(self, rows: Rows) -> Rows | None:
-        """Cost of each of these rows (N,), all inputs together; None where the first ones cost the same.
-
-        Raises:
-            DataError: a value cannot be processed; names the row of the table.
-        """
-
         def sizes(some: Rows) -> Rows:
             with table_rows(some):
                 by_input = [self._sizes(name, some) for name in self.encoders]

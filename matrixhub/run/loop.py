@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from matrixhub.data.batching import epoch_batches, shard
 from matrixhub.errors import ConfigError, NonFiniteError
 from matrixhub.run.evaluate import evaluate, match_targets
-from matrixhub.run.feed import Feed, RowFeed, Rows
+from matrixhub.run.feed import Feed, Rows
 from matrixhub.run.model import Outputs, ProductModel
 from matrixhub.run.monitor import LOSS, TRAIN_LOSS, Best, figures, require_figure
 from matrixhub.run.optimize import make_optimizer, make_schedule
@@ -151,7 +151,7 @@ def fit(
     schedule = make_schedule(optimizer, trainer, per_epoch * trainer["epochs"])
     wrapped, prepared = accelerator.prepare(model, optimizer)
     sizes = row_sizes(task.targets)
-    lengths = together(accelerator, lambda: _lengths(task, trainer))
+    lengths = together(accelerator, lambda: _lengths(model, task, trainer))
     rank, world = accelerator.process_index, accelerator.num_processes
     history = History()
     for epoch in range(trainer["epochs"]):
@@ -256,11 +256,9 @@ def name_rows(model: ProductModel, task: Task, rows: Rows, accelerator: Accelera
     )
 
 
-def _lengths(task: Task, trainer: Mapping[str, Any]) -> Rows | None:
+def _lengths(model: ProductModel, task: Task, trainer: Mapping[str, Any]) -> Rows | None:
     """Cost of each training row, where grouping by it is wanted and saves anything."""
-    if not (trainer["group_by_length"] and isinstance(task.feed, RowFeed)):
-        return None
-    return task.feed.lengths(task.train)
+    return task.feed.lengths(task.train) if trainer["group_by_length"] and model.encoders else None
 
 
 def _validate(model: ProductModel, task: Task, accelerator: Accelerator) -> dict[str, float]:
