@@ -5,7 +5,6 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from matrixhub.plan.build import Plan
 from matrixhub.plan.cell import Cell, digest
@@ -18,8 +17,9 @@ RUNS = 10
 def estimate(plan: Plan) -> dict[str, float]:
     """Seconds by key of the stages that an earlier run under ``plan.output_dir`` has done like.
 
-    A train stage is like one of the same source, encoders and head; an encode stage is the same
-    encoder over the same column. A record says of the latter ``{"encode": {key: {"seconds", "rows"}}}``.
+    A train stage is like one of the same source, inputs, outputs, encoders and head; an encode stage is
+    the same encoder over the same column. A record says of the latter
+    ``{"encode": {key: {"seconds", "rows"}}}``.
     """
     if not plan.stages:
         return {}
@@ -58,5 +58,6 @@ def _earlier(output_dir: Path) -> Iterator[tuple[Cell, Record]]:
 
 
 def _work(cell: Cell) -> str:
-    trains: Any = cell.trainer["train_encoder"]
-    return digest(["train", cell.source, cell.encoder, cell.head["name"], trains])
+    trains = [cell.training, cell.trainer.get("trainable_layers")]
+    product = {**cell.product, "name": None, "split": None}
+    return digest(["train", cell.source, product, cell.encoder, cell.head["name"], trains])

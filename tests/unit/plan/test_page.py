@@ -113,7 +113,7 @@ def test_like_work_is_estimated_by_its_median_and_other_work_is_not(tmp_path: Pa
     found = estimate(like)
     assert {s.kind: found[s.key] for s in like.stages if s.key in found} == {"encode": 40.0, "train": 4.0}
     assert total(dataclasses.replace(like, seconds=found)) == 44.0
-    other = make_job(encoder__text={"name": "acme.words", "dim": 9})
+    other = make_job(product__inputs={"head": {"column": "head", "modality": "text"}})
     both = dataclasses.replace(make_plan([RATES[1], other], HUB), output_dir=str(tmp_path))
     assert estimate(both).keys() == {s.key for s in like.stages if s.key in found}
     assert total(dataclasses.replace(both, seconds=estimate(both))) is None
