@@ -44,7 +44,8 @@ TRAINER_BATCH = 8
 
 def main() -> None:
     args = arguments(__doc__ or "", rows=640, mixed=640, rounds=3)
-    report(f"finetune, steps of {SETTINGS['batch_size']} reviews", beside_a_loop(args), None)
+    steps_file = args.json and args.json.with_stem(f"{args.json.stem}-steps")
+    report(f"finetune, steps of {SETTINGS['batch_size']} reviews", beside_a_loop(args), steps_file)
     title = f"finetune, {args.mixed} reviews and news articles, batches of {TRAINER_BATCH}"
     report(title, beside_the_trainer(args), args.json)
 
