@@ -77,7 +77,7 @@ class StackedAdamW:
     def clip(self, grads: Mapping[str, Tensor]) -> Tensor:
         """Scale each member's gradients, in place, to its ``clip`` at most; their norms (K,) before that."""
         sizes = [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in grads.values()]
-        norms_K = torch.linalg.vector_norm(torch.stack(sizes), dim=0)
+        norms_K: Tensor = torch.linalg.vector_norm(torch.stack(sizes), dim=0)
         most_K = self._numbers([math.inf if t["clip"] is None else t["clip"] for t in self.trainers], norms_K)
         scale_K = (most_K / (norms_K + 1e-6)).clamp(max=1.0)
         for grad in grads.values():

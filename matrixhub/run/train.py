@@ -124,7 +124,8 @@ def _build_all(
     device, cell = session.accelerator.device, cells[0]
     modalities = {name: one["modality"] for name, one in cell.product["inputs"].items()}
     if cell.training != "frozen":
-        return _build_whole(cell, given, targets, modalities, session)
+        feed, model = _build_whole(cell, given, targets, session)
+        return feed, [model]
     feed = FeatureFeed(given.features, device)
     dims = {name: stored.dim for name, stored in given.features.items()}
     sample = given.splits.train if cell.level == "pooled" else given.splits.train[:STANDARDIZE_ROWS]
@@ -150,10 +151,9 @@ def _encoder(cell: Cell, options: Mapping[str, Any], session: Session) -> Any:
     return PartlyFrozen(own_copy(frozen, shared=prefix.parameters()), num_layers)
 
 
-def _build_whole(
-    cell: Cell, given: Given, targets: Targets, modalities: Mapping[str, str], session: Session
-) -> tuple[Feed, list[ProductModel]]:
+def _build_whole(cell: Cell, given: Given, targets: Targets, session: Session) -> tuple[Feed, ProductModel]:
     """A model whose encoders train: each cell starts from a copy of its own."""
+    modalities = {name: one["modality"] for name, one in cell.product["inputs"].items()}
     device, seed = session.accelerator.device, cell.trainer["seed"] % 2**32
     set_seed(seed)
     encoders = {m: _encoder(cell, options, session) for m, options in cell.encoder.items()}
@@ -162,10 +162,10 @@ def _build_whole(
     readout = Readout(dims=dims, fusion=cell.fusion, head=cell.head, targets=targets.specs).to(device)
     model = ProductModel(encoders, modalities, readout)
     if given.features:
-        return FeatureFeed(given.features, device), [model]
+        return FeatureFeed(given.features, device), model
     inputs = cell.product["inputs"]
     columns = {n: values(given.table, i["column"], words=cell.level == "tokens") for n, i in inputs.items()}
-    return RowFeed(columns, {name: encoders[m] for name, m in modalities.items()}, device), [model]
+    return RowFeed(columns, {name: encoders[m] for name, m in modalities.items()}, device), model
 
 
 def _fit(

@@ -69,7 +69,7 @@ def test_no_function_is_over_60_lines(path: Path) -> None:
 def test_the_core_stays_within_its_budget() -> None:
     """The budget and what it is spent on: docs/decisions/0006-size-of-the-core.md."""
     total = sum(map(code_lines, CORE))
-    assert total < 6200, f"{total} lines of code"
+    assert total < 10_500, f"{total} lines of code"
 
 
 def test_files_and_functions_are_short_in_the_middle() -> None:
