@@ -1,6 +1,6 @@
 """Six cells that train the last layers of one encoder: one matrix, beside the same six in a plain loop.
 
-The plain loop recomputes the frozen layers in each epoch, as every trainer does. Equal batches; imports are outside.
+The plain loop recomputes the frozen layers in each epoch, as every trainer does, on equal batches.
 
     python benchmarks/partial.py --rows 2000 --epochs 5             # the last layer of MiniLM's 6, on reviews
     python benchmarks/partial.py --images 1 --rows 400 --epochs 5   # the last 3 blocks of Lite0's 16
