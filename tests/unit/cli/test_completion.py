@@ -18,7 +18,7 @@ from tests.command import SCRIPT, environment
         ("matrixhub run produ", ["product.", "product/", "product="]),
         ("matrixhub run product=to", ["product=toy"]),
         ("matrixhub run product/source=to", ["product/source=toy"]),
-        ("matrixhub run encod", ["encoder.", "encoder/"]),
+        ("matrixhub run encod", ["encode.", "encoder.", "encoder/"]),
         ("matrixhub run encoder/t", ["encoder/text="]),
         ("matrixhub run encoder/text=ha", ["encoder/text=hash", "encoder/text=hash_text"]),
         ("matrixhub plan product=toy head=ml", ["head=mlp"]),

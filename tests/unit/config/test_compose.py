@@ -69,6 +69,7 @@ def test_defaults_of_the_schema_the_preset_and_the_component_meet() -> None:
     config = compose().config
     assert config["encoder"]["text"] == {
         "name": "fixture.hash_text", "dim": 64, "buckets": 4096, "max_length": 32, "budget": 4096, "seed": 0,
+        "layers": 0,
     }  # fmt: skip
     assert config["head"]["name"] == "heads.linear"
     assert config["trainer"]["train_encoder"] is False
