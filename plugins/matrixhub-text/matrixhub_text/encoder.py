@@ -93,17 +93,15 @@ class TextEncoder(nn.Module):
         """Below and from the last ``num_trainable`` layers; the first part gives all sub-words as tokens.
 
         Raises:
-            ConfigError: models of this kind cannot be cut, or ``layers`` reaches below the cut.
+            ConfigError: models of this kind cannot be cut, nor those that average layers.
         """
-        if self.layers > num_trainable:
+        if self.layers > 1:
+            # transformers notes outputs of layers by hooks on them, which both parts would share.
             raise ConfigError(
-                f"layers={self.layers} averages more layers than the {num_trainable} that train: set it to "
-                f"{num_trainable} or less."
+                f"layers={self.layers}: an encoder that averages layers cannot be cut; set it to 1."
             )
         first, last = split(self.model, num_trainable)
-        rest = TextEncoder(
-            last, self.processor, pooling=self.pooling, layers=self.layers, normalize=self.normalize
-        )
+        rest = TextEncoder(last, self.processor, pooling=self.pooling, normalize=self.normalize)
         prefix = TextEncoder(first, self.processor, budget=self.budget)
         return prefix.train(self.training), LastLayers(rest).train(self.training)
 

@@ -1,0 +1,69 @@
+"""Low-rank matrices in frozen encoders: what trains, what is shared, what is stored."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from matrixhub.errors import ArtifactError, ConfigError
+from matrixhub.run.lora import adapted, load_adapter, split_state
+from tests.unit.run.test_layers import batch, encoder
+
+OPTIONS: dict[str, Any] = {"rank": 2, "alpha": 4.0, "dropout": 0.0, "targets": None}
+
+
+def trained(base: Any) -> Any:
+    """An adapted twin whose matrices are not those it began with."""
+    twin = adapted(base, OPTIONS).eval()
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.1)
+    return twin
+
+
+def test_it_begins_as_the_encoder_and_shares_its_weights() -> None:
+    base = encoder()
+    before = list(base.state_dict())
+    twin = adapted(base, OPTIONS).eval()
+    assert torch.equal(twin(batch(base)).pooled_BD, base(batch(base)).pooled_BD)
+    assert {id(p) for p in base.parameters()} <= {id(p) for p in twin.parameters()}
+    assert list(base.state_dict()) == before
+    assert [p.shape for p in twin.parameters() if p.requires_grad] == [(2, 8), (8, 2)] * 2
+
+
+def test_stored_base_and_matrices_make_it_again() -> None:
+    base = encoder()
+    twin = trained(base)
+    state, adapter = split_state(twin.state_dict(), is_adapted=True)
+    assert state.keys() == base.state_dict().keys()
+    again = adapted(encoder(), OPTIONS).eval()
+    load_adapter(again, adapter)
+    assert torch.equal(again(batch(base)).pooled_BD, twin(batch(base)).pooled_BD)
+    assert not torch.equal(again(batch(base)).pooled_BD, base(batch(base)).pooled_BD)
+
+
+def test_several_stand_side_by_side_on_one_base() -> None:
+    base = encoder()
+    expected = base(batch(base)).pooled_BD
+    one, other = trained(base), trained(base)
+    assert not torch.equal(one(batch(base)).pooled_BD, other(batch(base)).pooled_BD)
+    assert torch.equal(base(batch(base)).pooled_BD, expected)
+
+
+def test_an_encoder_without_matrices_is_stored_whole() -> None:
+    state, adapter = split_state(encoder().state_dict(), is_adapted=False)
+    assert state.keys() == encoder().state_dict().keys() and not adapter
+
+
+def test_matrices_of_another_encoder_are_refused() -> None:
+    _, adapter = split_state(trained(encoder(3)).state_dict(), is_adapted=True)
+    with pytest.raises(ArtifactError, match=r"unexpected: blocks\.2"):
+        load_adapter(adapted(encoder(), OPTIONS), adapter)
+    with pytest.raises(ArtifactError, match="missing"):
+        load_adapter(adapted(encoder(), OPTIONS), {})
+
+
+def test_targets_that_are_not_there_are_told_with_those_that_are() -> None:
+    with pytest.raises(ConfigError, match=r"no layers named query\. Choose from: linear"):
+        adapted(encoder(), {**OPTIONS, "targets": ["query"]})
