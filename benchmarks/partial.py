@@ -120,7 +120,8 @@ def by_hand(cell: Any, modality: str, setting: dict[str, Any]) -> Iterator[float
             hidden = prefix(encoder.processor.collate([items[i] for i in rows]))
         with nullcontext() if training else torch.no_grad():
             logits = readout({column: suffix(hidden)})[0][output[0]]
-            return nn.functional.cross_entropy(logits, targets[torch.from_numpy(rows)])
+            loss: torch.Tensor = readout.head(output[0]).loss(logits, targets[torch.from_numpy(rows)])
+            return loss
 
     for epoch in range(trainer["epochs"]):
         batches = epoch_batches(

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -85,7 +85,9 @@ def run(
 
     def work(jobs: "list[Job]") -> list[float | None]:
         last = runs[-1] if runs else None
-        runs.append(execute(_plan(jobs, force=force), quiet=quiet, into=last))
+        # What an earlier batch of this search has done is done, forced or not.
+        here = {r["cell"]: r for r in last.records if r["status"] == "done"} if last else {}
+        runs.append(execute(_plan(jobs, force=force, here=here), quiet=quiet, into=last))
         return _values(jobs, runs[-1])
 
     _sweep(overrides, work, multirun=multirun, config_dir=config_dir)
@@ -129,13 +131,13 @@ def _sweep(
     execute(jobs)
 
 
-def _plan(jobs: "list[Job]", *, force: bool) -> "Plan":
+def _plan(jobs: "list[Job]", *, force: bool, here: Mapping[str, Any] | None = None) -> "Plan":
     from matrixhub.plan import make_plan
     from matrixhub.plan.cost import estimate
     from matrixhub.plan.history import History
     from matrixhub.plan.identity import Surroundings
 
-    earlier = {} if force else History(jobs[0].config["output_dir"])
+    earlier = here or {} if force else History(jobs[0].config["output_dir"])
     made = make_plan(jobs, hub(), look=Surroundings(), earlier=earlier)
     return dataclasses.replace(made, seconds=estimate(made))
 

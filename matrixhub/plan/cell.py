@@ -137,7 +137,7 @@ def resolve(job: Job, hub: Hub, look: Look = unseen) -> Cell:
 def _trainer(options: Mapping[str, Any]) -> dict[str, Any]:
     """Without what its way of training leaves unused, so that sweeping over it makes no new cell."""
     training = way_of_training(options)
-    unused = {"encoder_lr"} if training == "frozen" else set()
+    unused = {"encoder_lr", "group_by_length"} if training == "frozen" else set()
     unused |= {"layers_budget_gb"} if training != "partial" else set()
     return {key: None if key in unused else value for key, value in options.items()}
 

@@ -15,15 +15,13 @@ _CELL = re.compile(r'\{"cell": "(\w+)"')
 
 
 def read_records(folder: Path) -> list[Record]:
-    """Records of a finished or broken run; a last line that was cut short is left out."""
-    records = []
+    """Records of a finished or broken run; a line that was cut short is left out."""
     path = folder / RECORDS
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return records
+    if not path.exists():
+        return []
+    # Not splitlines(): it also splits at characters that JSON leaves inside of texts, such as U+2028.
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    return [record for line in lines if (record := _parsed(line))]
 
 
 def main_value(record: Record) -> float | None:

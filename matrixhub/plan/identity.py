@@ -3,9 +3,13 @@
 A config names these and does not change when they do; the id of a cell must.
 """
 
+import contextlib
+import functools
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +23,14 @@ Options = dict[str, Any]
 """Config of a component: its registry ``name`` and its options."""
 
 State = dict[str, str]
-"""What was seen for one component: ``core`` and ``code`` (what trains it, what it is), the ``rows`` of a
-source, and the files that an option names, by that option."""
+"""What was seen for one component: ``core`` and ``code`` (what trains it, what it is), ``libraries`` (what
+that is built on), the ``rows`` of a source, and the files that an option names, by that option."""
 
 CORE, RESULTS = "matrixhub", ("data", "run")
 """The core's own package, and those folders of it that the outcome of a cell depends on."""
+
+_NAME = re.compile(r"[\w.-]+")
+"""Of the distribution that a requirement begins with."""
 
 Look = Callable[[Component, Options], State]
 
@@ -54,7 +61,23 @@ class Surroundings:
         for one in (CORE, package):
             if one not in self._code:
                 self._code[one] = core_digest() if one == CORE else code_digest(component.target)
-        return {"core": self._code[CORE], "code": self._code[package], **self._state[key]}
+        seen = {"core": self._code[CORE], "code": self._code[package]}
+        return {**seen, "libraries": libraries(component.distribution), **self._state[key]}
+
+
+@functools.cache
+def libraries(distribution: str) -> str:
+    """Installed versions of what a distribution requires: an upgraded tokenizer or resize is another one."""
+    try:
+        required = importlib.metadata.requires(distribution) or ()
+    except (importlib.metadata.PackageNotFoundError, ValueError):  # not installed, or none at all
+        return ""
+    names = {_NAME.match(one)[0].lower() for one in required if "extra ==" not in one}  # type: ignore[index]
+    found = []
+    for name in sorted(names):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{name} {importlib.metadata.version(name)}")
+    return ", ".join(found)
 
 
 def code_digest(target: str) -> str:

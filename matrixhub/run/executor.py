@@ -12,6 +12,7 @@ from matrixhub.data.splits import Splits, make_splits
 from matrixhub.data.store import StoredFeatures
 from matrixhub.errors import DataError, MatrixHubError
 from matrixhub.plan import Cell, Stage
+from matrixhub.plan.cell import digest
 from matrixhub.plugins import hub
 from matrixhub.run.features import stored_features
 from matrixhub.run.finish import Workshop, finish_cell
@@ -19,7 +20,7 @@ from matrixhub.run.model import build
 from matrixhub.run.records import append_record, failure_record, log_unexpected
 from matrixhub.run.session import Session
 from matrixhub.run.targets import fit_targets
-from matrixhub.run.train import Given, Trained, together_key, train_cells
+from matrixhub.run.train import Given, Trained, own_failures, together_key, train_cells
 
 
 @dataclass(slots=True)
@@ -38,7 +39,7 @@ class Executor:
     doomed: dict[str, Failure] = field(default_factory=dict)
     records: list[dict[str, Any]] = field(default_factory=list)
     workshop: Workshop = field(default_factory=Workshop)
-    trained: dict[str, Trained | MatrixHubError] = field(default_factory=dict)
+    trained: dict[str, Trained | Exception] = field(default_factory=dict)
 
     def run(self) -> list[dict[str, Any]]:
         """All stages; one record for each cell."""
@@ -85,16 +86,22 @@ class Executor:
 
     def _look_ahead(self) -> None:
         """Find the cells whose targets cannot be learned before anything costly is done for them."""
+        seen: dict[str, Failure | None] = {}
         for stage in self.session.plan.stages:
             if stage.kind != "train" or self._already_failed(stage):
                 continue
-            product = self.session.plan.cells[stage.spec["cell"]].product
-            table, splits = (self.results[key] for key in stage.needs[:2])
-            fit = functools.partial(fit_targets, table, product["outputs"], product["inputs"], splits)
-            try:
-                self.session.together(fit)
-            except MatrixHubError as error:
-                self.doomed[stage.spec["cell"]] = Failure(error)
+            product = self._cell(stage).product
+            key = digest([stage.needs[:2], product["inputs"], product["outputs"]])
+            if key not in seen:
+                table, splits = (self.results[need] for need in stage.needs[:2])
+                fit = functools.partial(fit_targets, table, product["outputs"], product["inputs"], splits)
+                try:
+                    self.session.together(fit)
+                    seen[key] = None
+                except MatrixHubError as error:
+                    seen[key] = Failure(error)
+            if failure := seen[key]:
+                self.doomed[stage.spec["cell"]] = failure
 
     def _load(self, stage: Stage) -> pa.Table:
         table = self.session.together(lambda: build("source", stage.spec["source"]).read())
@@ -131,10 +138,13 @@ class Executor:
             if self.session.is_main:
                 for one in cells:
                     hub().call("matrixhub_cell_started", cell=one.to_dict())
-            found = train_cells(cells, given, self.session)
+            try:
+                found = train_cells(cells, given, self.session)
+            except own_failures(self.session) as error:  # of all of them: found out once
+                found = [error] * len(cells)
             self.trained |= dict(zip((one.id for one in cells), found, strict=True))
         trained = self.trained.pop(cell.id)
-        if isinstance(trained, MatrixHubError):
+        if isinstance(trained, Exception):
             raise trained
         record = finish_cell(cell, trained, given, session=self.session, workshop=self.workshop)
         record["encode"] = {key: fact for key, fact in self.session.encoded.items() if key in stage.needs}

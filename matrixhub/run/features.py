@@ -11,13 +11,14 @@ import pyarrow as pa
 from accelerate.utils import broadcast_object_list, gather_object
 from filelock import FileLock, Timeout
 
+from matrixhub import __version__
 from matrixhub.data.columns import Rows, as_columns, require_columns, require_values, values
 from matrixhub.data.digests import digest_table
 from matrixhub.data.store import Shelf, StoredFeatures
 from matrixhub.errors import TrainingError
 from matrixhub.plan import Stage
 from matrixhub.plan.cell import digest
-from matrixhub.plan.identity import code_digest
+from matrixhub.plan.identity import code_digest, libraries
 from matrixhub.plugins import hub
 from matrixhub.run.encode import encode_part
 from matrixhub.run.layers import LAYERS, encoder_of, estimated_bytes
@@ -56,7 +57,9 @@ def stored_features(stage: Stage, table: pa.Table, session: Session) -> StoredFe
         "level": spec["level"],
         "version": component.version,
         "code": code_digest(component.target),
-        "weights": loaded.digest,
+        "core": __version__,
+        "libraries": libraries(component.distribution),
+        "content": loaded.digest,
     }
     if spec["level"] == LAYERS:
         about["trainable_layers"] = spec["trainable_layers"]

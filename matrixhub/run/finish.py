@@ -49,7 +49,7 @@ def finish_cell(
         ArtifactError: it cannot be written; on all ranks.
     """
     record = _record(cell, trained, given)
-    model = _whole(cell, trained.model, session)
+    model = session.together(lambda: _whole(cell, trained.model, session))
     work = functools.partial(
         _on_main, record, cell, trained, given, model=model, session=session, workshop=workshop
     )
@@ -115,7 +115,10 @@ def _baselines(
 ) -> list[Baseline]:
     first = next(iter(cell.product["inputs"].values()))
     modality = first["modality"]
-    key = digest([given.split_key, cell.product["outputs"][output], cell.encoder[modality]["name"]])
+    # Scored by the head's own metrics, which those of one plugin have in common.
+    scored_by = cell.head["name"].partition(".")[0]
+    asked = [cell.product["outputs"][output], cell.encoder[modality]["name"], scored_by]
+    key = digest([given.split_key, *asked])
     if key not in workshop.baselines:
         words, splits = cell.level == "tokens", given.splits
         encoded, encoder = trained.targets.encoded[output], model.encoders[modality]

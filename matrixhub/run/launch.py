@@ -119,7 +119,10 @@ def execute(plan: Plan, *, quiet: bool = False, into: Run | None = None) -> Run:
 
 
 def _write_plan(folder: Path, plan: Plan) -> None:
-    (folder / PLAN).write_text(json.dumps(plan.to_dict(), indent=1, ensure_ascii=False))
+    """Whole or not at all: another rank may be reading it."""
+    scratch = folder / f".{PLAN}"
+    scratch.write_text(json.dumps(plan.to_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
+    scratch.replace(folder / PLAN)
 
 
 def _take_over(plan: Plan, folder: Path, *, quiet: bool) -> None:

@@ -1,6 +1,7 @@
 """Low-rank matrices inside a frozen encoder (LoRA; Hu et al. 2022), put there by peft."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -36,9 +37,19 @@ def adapted(encoder: Any, options: Mapping[str, Any]) -> Any:
         target_modules=_targets(encoder, options["targets"]),
     )
     try:
-        return inject_adapter_in_model(config, twin)
+        made = inject_adapter_in_model(config, twin)
     except ValueError as error:
         raise ConfigError(f"trainer.lora does not go with this encoder: {error}") from error
+    for module in made.modules():
+        if hasattr(module, "running_mean"):
+            # Its statistics are the frozen encoder's, which others share: they stay as they are.
+            module.eval()
+            module.train = partial(_stay, module)  # type: ignore[method-assign]
+    return made
+
+
+def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
+    return module
 
 
 def split_state(

@@ -25,11 +25,12 @@ class GivenDropout(nn.Module):
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
-        self.shape: Shape = ()
+        self.shapes: list[Shape] | None = None  # written down only while somebody asks
         self.register_buffer("keep", torch.ones(()), persistent=False)
 
     def forward(self, given: Tensor) -> Tensor:
-        self.shape = tuple(given.shape)
+        if self.shapes is not None:
+            self.shapes.append(tuple(given.shape))
         return given * self.keep if self.training else given
 
 
@@ -70,11 +71,26 @@ class Noise:
             return {}
         sizes = tuple((f.pooled_BD.shape, f.mask_BT is not None and f.mask_BT.shape) for f in inputs.values())
         if sizes not in self._shapes:
-            with torch.no_grad():
-                functional_call(self.template, dict(state), (inputs,))
-            self._shapes[sizes] = {name: dropout.shape for name, dropout in self.dropouts.items()}
+            self._shapes[sizes] = self._look(state, inputs)
         shapes = self._shapes[sizes]
         return {f"{name}.keep": self._masks(shapes[name], d.p) for name, d in self.dropouts.items()}
+
+    def _look(self, state: Mapping[str, Tensor], inputs: Mapping[str, Features]) -> dict[str, Shape]:
+        """What each dropout is called with.
+
+        Raises:
+            ValueError: one is not called exactly once, and one mask would stand for several.
+        """
+        seen: dict[str, list[Shape]] = {}
+        for name, dropout in self.dropouts.items():
+            dropout.shapes = seen[name] = []
+        with torch.no_grad():
+            functional_call(self.template, dict(state), (inputs,))
+        for name, dropout in self.dropouts.items():
+            dropout.shapes = None
+            if len(seen[name]) != 1:
+                raise ValueError(f"the dropout '{name}' is used {len(seen[name])} times in one pass")
+        return {name: shapes[0] for name, shapes in seen.items()}
 
     def _masks(self, shape: Shape, p: float) -> Tensor:
         masks = torch.empty((len(self.generators), *shape), device=self.device)

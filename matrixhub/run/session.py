@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -26,10 +27,12 @@ from rich.progress import (
 from torch import nn
 
 from matrixhub.artifacts.digests import state_digest
+from matrixhub.artifacts.folder import sha256_of
 from matrixhub.data.cache import default_cache_dir
 from matrixhub.data.store import FeatureStore
 from matrixhub.plan import Plan
 from matrixhub.plan.cell import digest
+from matrixhub.protocols import SavesAssets
 from matrixhub.run.model import build
 from matrixhub.run.ranks import together
 
@@ -54,7 +57,7 @@ class Loaded:
 
     Attributes:
         module: in eval mode, on the accelerator's device.
-        digest: of its weights.
+        digest: of its weights and of what else it is built from: processor, tokenizer, config.
     """
 
     module: Any
@@ -94,7 +97,7 @@ class Session:
         if key not in self._encoders:
             module: nn.Module = build("encoder", options)
             module.requires_grad_(False).eval().to(self.accelerator.device)
-            self._encoders[key] = Loaded(module, state_digest(module.state_dict()))
+            self._encoders[key] = Loaded(module, _content_digest(module))
             if len(self._encoders) > ENCODERS_AT_HAND:
                 self._encoders.popitem(last=False)
         self._encoders.move_to_end(key)
@@ -153,6 +156,16 @@ class Session:
         """A line of progress from the main process."""
         if self.is_main:
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _content_digest(module: nn.Module) -> str:
+    files: dict[str, str] = {}
+    if isinstance(module, SavesAssets):
+        with tempfile.TemporaryDirectory() as folder:
+            module.save_assets(Path(folder))
+            found = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+            files = {path.relative_to(folder).as_posix(): sha256_of(path) for path in found}
+    return digest([state_digest(module.state_dict()), files])
 
 
 def open_session(plan: Plan, folder: Path, *, quiet: bool = False) -> Session:

@@ -19,7 +19,7 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from matrixhub.errors import MatrixHubError, NonFiniteError, TrainingError
+from matrixhub.errors import NonFiniteError, TrainingError
 from matrixhub.run.encode import joined
 from matrixhub.run.evaluate import align_words, match_targets
 from matrixhub.run.feed import FeatureFeed, Rows
@@ -55,7 +55,7 @@ class Member:
     model: ProductModel
     trainer: Mapping[str, Any]
     history: History = field(default_factory=History)
-    error: MatrixHubError | None = None
+    error: Exception | None = None
 
 
 def fit_stack(
@@ -101,6 +101,7 @@ def is_stackable(model: ProductModel, task: Task, accelerator: Accelerator) -> b
         with torch.no_grad():
             # Copies: members with rows of their own ask more of vmap than those that share a batch.
             together_K = stack.losses([few, few.copy()], noisy=False)
+            stack.losses([few, few.copy()])
             alone = stack.loss_alone(few)
     except (RuntimeError, NotImplementedError, TypeError, ValueError):
         return False

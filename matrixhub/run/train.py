@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from accelerate.utils import set_seed
+from accelerate.utils import gather_object, set_seed
 from torch import Tensor
 
 from matrixhub.data.columns import values
@@ -88,7 +88,7 @@ def together_key(cell: Cell, needs: Sequence[str]) -> str:
     return digest([list(needs), product, cell.fusion, cell.head, same])
 
 
-def train_cells(cells: Sequence[Cell], given: Given, session: Session) -> list[Trained | MatrixHubError]:
+def train_cells(cells: Sequence[Cell], given: Given, session: Session) -> list[Trained | Exception]:
     """Train and score cells with one ``together_key``; one that fails alone has its error in its place.
 
     Raises:
@@ -175,7 +175,7 @@ def _fit(
     accelerator, trainer = session.accelerator, members[0].trainer
     most = max(member.trainer["epochs"] for member in members)
     num_steps = most * math.ceil(len(task.train) / trainer["batch_size"])
-    if is_stackable(members[0].model, task, accelerator):
+    if _all_agree(is_stackable(members[0].model, task, accelerator), session):
         monitor = checked_monitor(members[0].model, task, trainer["monitor"], accelerator)
         with session.progress(f"train {label}", num_steps, "steps") as advance:
             fit_stack(
@@ -203,15 +203,24 @@ def _fit(
                     on_step=on_step,
                     on_epoch=watch.epoch if len(members) == 1 else lambda entry: None,
                 )
-            except MatrixHubError as error:
+            except own_failures(session) as error:
                 member.error = error
 
 
 def _result(
     member: Member, task: Task, given: Given, targets: Targets, *, session: Session, seconds: float
-) -> Trained | MatrixHubError:
+) -> Trained | Exception:
     if member.error:
         return member.error
+    try:
+        return _trained(member, task, given, targets, session=session, seconds=seconds)
+    except own_failures(session) as error:
+        return error
+
+
+def _trained(
+    member: Member, task: Task, given: Given, targets: Targets, *, session: Session, seconds: float
+) -> Trained:
     test = given.splits.test
     outputs, mask = outputs_of(member.model, task.feed, test, accelerator=session.accelerator)
     index = torch.from_numpy(test)
@@ -225,6 +234,15 @@ def _result(
         mask=mask,
         seconds=seconds,
     )
+
+
+def own_failures(session: Session) -> tuple[type[Exception], ...]:
+    """What costs one cell and no other: on one process anything, on ranks what all of them have heard of."""
+    return (Exception,) if session.accelerator.num_processes == 1 else (MatrixHubError,)
+
+
+def _all_agree(mine: bool, session: Session) -> bool:
+    return all(gather_object([mine])) if session.accelerator.num_processes > 1 else mine
 
 
 def _label(cells: Sequence[Cell]) -> str:

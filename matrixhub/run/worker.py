@@ -22,6 +22,8 @@ def work(folder: Path, *, quiet: bool = False) -> None:
     plan = Plan.from_dict(json.loads((folder / "plan.json").read_text()))
     session = open_session(plan, folder, quiet=quiet)
     Executor(session).run()
+    # Now every record is on disk, for whichever rank reads them.
+    session.accelerator.wait_for_everyone()
 
 
 def lead(folder: Path, *, quiet: bool = False) -> None:

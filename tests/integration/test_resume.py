@@ -41,7 +41,7 @@ def records_of(run: Path) -> list[dict[str, Any]]:
 
 
 def runs(folder: Path) -> list[Path]:
-    return sorted((folder / "runs").iterdir())
+    return sorted((folder / "runs").glob("*"))
 
 
 def outcome(record: dict[str, Any]) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def killed_after(folder: Path, num_records: int, *argv: str) -> None:
     )
     deadline = time.monotonic() + LATE
     try:
-        while not (folder / "runs").exists() or len(records_of(runs(folder)[-1])) < num_records:
+        while not runs(folder) or len(records_of(runs(folder)[-1])) < num_records:
             assert process.poll() is None, "it ended before it could be killed"
             assert time.monotonic() < deadline
             time.sleep(0.002)

@@ -1,5 +1,6 @@
 """What is seen of code, rows and weights, and what is made of it."""
 
+import importlib.metadata
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from matrixhub.errors import CheckpointError, DataError
 from matrixhub.plan import make_plan
 from matrixhub.plan.cell import resolve
-from matrixhub.plan.identity import Options, State, Surroundings
+from matrixhub.plan.identity import Options, State, Surroundings, libraries
 from matrixhub.registry import Component
 from tests.unit.plan.made_up import Encode, Rows, make_hub, make_job
 
@@ -70,10 +71,21 @@ def test_files_that_options_name_are_seen(package: Path, key: str) -> None:
 def test_a_hub_id_is_text_and_a_folder_is_not(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(package)
     by_id = Surroundings()(encoder(package), {"name": "acme.words", "checkpoint": "bert-base-uncased"})
-    assert by_id.keys() == {"core", "code"}
+    assert by_id.keys() == {"core", "code", "libraries"}
     (package / "bert-base-uncased").mkdir()
     local = Surroundings()(encoder(package), {"name": "acme.words", "checkpoint": "bert-base-uncased"})
-    assert local.keys() == {"core", "code", "checkpoint"}
+    assert local.keys() == {"core", "code", "libraries", "checkpoint"}
+
+
+def test_an_upgraded_library_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "transformers" in libraries("matrixhub-text")
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "99")
+    libraries.cache_clear()
+    try:
+        assert "transformers 99" in libraries("matrixhub-text")
+    finally:
+        libraries.cache_clear()
+    assert libraries("no-such-distribution") == ""
 
 
 def test_a_checkpoint_that_is_not_there_is_told_before_any_work(package: Path) -> None:

@@ -246,3 +246,21 @@ def test_features_of_a_step_are_those_of_its_rows() -> None:
     (found,) = train([one])
     assert one.history.epochs[0]["train_loss"] == pytest.approx(loss.item(), abs=1e-6)
     assert tiny.apart(found, tiny.weights(by_hand)) < 1e-6
+
+
+class Twice(nn.Module):
+    """One dropout module in two places, as many write it."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.first, self.inner, self.drop = nn.Linear(tiny.DIM, tiny.DIM), inner, nn.Dropout(0.2)
+
+    def forward(self, given: Tensor) -> Tensor:
+        return self.inner(self.drop(self.first(self.drop(given))))  # type: ignore[no-any-return]
+
+
+def test_a_dropout_used_twice_is_trained_alone() -> None:
+    model = tiny.model()
+    head: Any = model.readout.heads["y"]
+    head.network = Twice(head.network)
+    assert not is_stackable(model, tiny.task(), tiny.accelerator())
