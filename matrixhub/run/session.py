@@ -97,7 +97,7 @@ class Session:
         if key not in self._encoders:
             module: nn.Module = build("encoder", options)
             module.requires_grad_(False).eval().to(self.accelerator.device)
-            self._encoders[key] = Loaded(module, _content_digest(module))
+            self._encoders[key] = Loaded(module, content_digest(module))
             if len(self._encoders) > ENCODERS_AT_HAND:
                 self._encoders.popitem(last=False)
         self._encoders.move_to_end(key)
@@ -158,7 +158,8 @@ class Session:
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _content_digest(module: nn.Module) -> str:
+def content_digest(module: nn.Module) -> str:
+    """Hash of an encoder's weights and of the files that it would save beside them."""
     files: dict[str, str] = {}
     if isinstance(module, SavesAssets):
         with tempfile.TemporaryDirectory() as folder:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from matrixhub.plan import make_plan
-from matrixhub.plan.history import History
+from matrixhub.plan.history import History, read_records
 from tests.unit.plan.made_up import make_hub, make_job
 
 HUB = make_hub()
@@ -58,3 +58,11 @@ def test_a_cell_that_is_done_needs_no_stages() -> None:
     assert {stage.cells for stage in plan.stages} == {(second,)}
     everything = {cell: {"from_run": "yesterday"} for cell in (first, second)}
     assert make_plan(made, HUB, earlier=everything).stages == []
+
+
+def test_a_line_separator_inside_of_a_text_ends_no_record(tmp_path: Path) -> None:
+    """U+2028 and U+0085 are lines to str.splitlines and not to JSON."""
+    records = [{"cell": "abc", "error": "one\u2028two\x85three"}, {"cell": "xyz"}]
+    lines = [json.dumps(record, ensure_ascii=False) for record in records]
+    (tmp_path / "records.jsonl").write_text("\n".join([lines[0], lines[1][:-4], lines[1]]), encoding="utf-8")
+    assert read_records(tmp_path) == records

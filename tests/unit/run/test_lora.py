@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from matrixhub.errors import ArtifactError, ConfigError
 from matrixhub.run.lora import adapted, load_adapter, split_state
@@ -67,3 +68,24 @@ def test_matrices_of_another_encoder_are_refused() -> None:
 def test_targets_that_are_not_there_are_told_with_those_that_are() -> None:
     with pytest.raises(ConfigError, match=r"no layers named query\. Choose from: linear"):
         adapted(encoder(), {**OPTIONS, "targets": ["query"]})
+
+
+def test_statistics_of_the_shared_base_stay_as_they_are() -> None:
+    """Other cells and artifacts hold the same running means."""
+
+    class Normed(nn.Module):
+        processor = None
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.linear = nn.BatchNorm1d(4), nn.Linear(4, 4)
+
+        def forward(self, given: torch.Tensor) -> torch.Tensor:
+            return self.linear(self.norm(given))  # type: ignore[no-any-return]
+
+    base = Normed().requires_grad_(False).eval()
+    before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+    twin = adapted(base, OPTIONS).train()
+    twin(torch.randn(16, 4) + 3).sum().backward()
+    assert all(torch.equal(before[name], tensor) for name, tensor in base.state_dict().items())
+    assert twin.training and any(p.grad is not None for p in twin.parameters())
