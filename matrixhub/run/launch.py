@@ -101,6 +101,18 @@ def execute(plan: Plan, *, quiet: bool = False, into: Run | None = None) -> Run:
     write_facts(folder)
     _take_over(plan, folder, quiet=quiet)
     hub().call("matrixhub_run_started", run=Run(folder, plan, []))
+    try:
+        _work(plan, folder, quiet=quiet)
+    finally:
+        # Also of a run that is interrupted: what it did is kept, in order, and plugins hear of its end.
+        _write_plan(folder, whole)
+        run = Run(folder, whole, _put_in_order(folder, whole))
+        hub().call("matrixhub_run_finished", run=run, records=run.records)
+    return run
+
+
+def _work(plan: Plan, folder: Path, *, quiet: bool) -> None:
+    """The stages, here or on ranks."""
     if is_rank():
         # Also when nothing is left to do: the other ranks wait for word from this one.
         from matrixhub.run.worker import lead
@@ -112,10 +124,6 @@ def execute(plan: Plan, *, quiet: bool = False, into: Run | None = None) -> Run:
         from matrixhub.run.worker import work
 
         work(folder, quiet=quiet)
-    _write_plan(folder, whole)
-    run = Run(folder, whole, _put_in_order(folder, whole))
-    hub().call("matrixhub_run_finished", run=run, records=run.records)
-    return run
 
 
 def _write_plan(folder: Path, plan: Plan) -> None:

@@ -1,8 +1,9 @@
 """Training watched from outside: for each cell a run of each chosen tracker, by way of Accelerate."""
 
+import contextlib
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,8 @@ class Watch:
         settings = {"product": cell.product["name"], "encoder": cell.encoder_label, "head": cell.head_label}
         settings |= {f"trainer.{key}": _plain(value) for key, value in cell.trainer.items()}
         for name in self._waiting:
-            self._trackers[name] = LOGGER_TYPE_TO_CLASS[name](**_ARGUMENTS[name](run, self.folder))
+            with _left_out(name):
+                self._trackers[name] = LOGGER_TYPE_TO_CLASS[name](**_ARGUMENTS[name](run, self.folder))
         if self._waiting:
             self._waiting = []
             self._each(lambda tracker: tracker.start())
@@ -94,11 +96,19 @@ class Watch:
 
     def _each(self, work: Callable[[Any], None]) -> None:
         for name, tracker in list(self._trackers.items()):
-            try:
+            with _left_out(name):
                 work(tracker)
-            except Exception as error:  # a third party's fault, and other ranks would wait for this one
-                log.warning("The tracker %s failed and is left out: %s", name, error)
-                del self._trackers[name]
+                continue
+            del self._trackers[name]
+
+
+@contextlib.contextmanager
+def _left_out(name: str) -> Iterator[None]:
+    """A tracker that raises costs nothing but itself: it is a third party's, and other ranks would wait."""
+    try:
+        yield
+    except Exception as error:
+        log.warning("The tracker %s failed and is left out: %s", name, error)
 
 
 def _plain(value: Any) -> str | int | float:

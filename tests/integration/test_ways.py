@@ -98,7 +98,8 @@ def test_lora_artifacts_share_the_base_with_frozen_ones_on_disk_and_in_memory(tm
     together, alone = mh.load(folders), [mh.load(folder) for folder in folders]
     for product, by_itself in zip(together, alone, strict=True):
         assert [a.scores for a in product(ROWS)] == [a.scores for a in by_itself(ROWS)]
-    tables = {product.model.encoders["text"].table.weight.data_ptr() for product in together}
+    encoders: list[Any] = [product.model.encoders["text"] for product in together]
+    tables = {encoder.table.weight.data_ptr() for encoder in encoders}
     assert len(tables) == 1
     assert together[0](ROWS)[1].scores != together[1](ROWS)[1].scores
 
