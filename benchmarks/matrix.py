@@ -99,7 +99,7 @@ def expert(texts: list[str], labels: np.ndarray, splits: object) -> float:
 
 
 def hf_trainer(texts: list[str], labels: np.ndarray, splits: object) -> None:
-    """One cell as the Trainer has it: frozen encoder, a head, ten epochs, the encoder run in each."""
+    """One cell as the Trainer has it: frozen encoder, a head, three epochs, the encoder run in each."""
     folder = model_folder()
     names = sorted(set(labels.tolist()))
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -111,7 +111,7 @@ def hf_trainer(texts: list[str], labels: np.ndarray, splits: object) -> None:
     }
     with tempfile.TemporaryDirectory() as out:
         options = TrainingArguments(
-            out, num_train_epochs=10, per_device_train_batch_size=32, learning_rate=1e-3,
+            out, num_train_epochs=3, per_device_train_batch_size=32, learning_rate=1e-3,
             eval_strategy="epoch",
             save_strategy="no", report_to=[], disable_tqdm=True, use_cpu=not torch.accelerator.is_available(),
         )  # fmt: skip
