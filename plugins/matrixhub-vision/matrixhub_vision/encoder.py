@@ -25,7 +25,7 @@ from matrixhub import (
     resolve_checkpoint,
 )
 from matrixhub_vision.baseline import raw_pixels
-from matrixhub_vision.layers import FirstLayers, LastLayers, num_layers, split
+from matrixhub_vision.layers import FirstLayers, LastLayers, num_layers, shape_after, split
 from matrixhub_vision.plugin import TimmConfig
 from matrixhub_vision.processor import ImageProcessor, decode
 from matrixhub_vision.weights import create_model
@@ -66,6 +66,7 @@ class ImageEncoder(nn.Module):
         self.processor, self.pooling, self.budget = processor, pooling, budget
         self.dim: int = model.head_hidden_size if pooling == "default" else model.num_features
         self.num_layers = num_layers(model)
+        self._shapes: dict[int, torch.Size] = {}
         self._num_prefix: int = getattr(model, "num_prefix_tokens", 0)
         mean_C, std_C = (torch.tensor(processor.data_config[name]) for name in ("mean", "std"))
         self._mean_C11 = nn.Buffer(mean_C[:, None, None], persistent=False)
@@ -98,7 +99,10 @@ class ImageEncoder(nn.Module):
             ConfigError: models of this family cannot be cut.
         """
         first, last = split(self.model, num_trainable)
-        prefix = FirstLayers(self._with(first), self.processor.data_config["input_size"])
+        below = self._with(first)
+        if num_trainable not in self._shapes:
+            self._shapes[num_trainable] = shape_after(below, self.processor.data_config["input_size"])
+        prefix = FirstLayers(below, self._shapes[num_trainable])
         return prefix, LastLayers(self._with(last), prefix.grid)
 
     def _with(self, model: nn.Module) -> "ImageEncoder":

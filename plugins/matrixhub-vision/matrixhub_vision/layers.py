@@ -96,7 +96,7 @@ class FirstLayers(nn.Module):
 
     Args:
         encoder: of these layers.
-        size: of an image, (C, H, W).
+        shape: of what they make of one image, (1, C, H, W) or (1, T, C).
 
     Attributes:
         grid: (H, W) of the maps; empty where there are none.
@@ -104,26 +104,28 @@ class FirstLayers(nn.Module):
 
     modality = "image"
 
-    def __init__(self, encoder: Any, size: Sequence[int]) -> None:
+    def __init__(self, encoder: Any, shape: torch.Size) -> None:
         super().__init__()
         self.encoder, self.processor, self.budget = encoder, encoder.processor, encoder.budget
-        was_training, device = encoder.training, next(encoder.parameters()).device
-        with torch.no_grad():
-            maps = self.eval()._maps(torch.zeros(1, *size, device=device))
-        self.train(was_training)
-        self.grid = maps.shape[2:] if maps.ndim == 4 else torch.Size()
-        self.dim: int = maps.shape[1 if self.grid else 2]
+        self.grid = torch.Size(shape[2:] if len(shape) == 4 else ())
+        self.dim: int = shape[1 if self.grid else 2]
 
     def forward(self, batch: Batch) -> Features:
         """Hidden states (B, T, C), float32."""
-        maps = self._maps(batch["pixels"])
+        maps = self.encoder.model.forward_features(self.encoder.normalize(batch["pixels"]))
         tokens_BTC = (maps.flatten(2).transpose(1, 2) if self.grid else maps).float()
         mask_BT = torch.ones(tokens_BTC.shape[:2], dtype=torch.bool, device=tokens_BTC.device)
         return Features(tokens_BTC.mean(dim=1), tokens_BTC, mask_BT)
 
-    def _maps(self, pixels_BCHW: Tensor) -> Tensor:
-        maps: Tensor = self.encoder.model.forward_features(self.encoder.normalize(pixels_BCHW))
-        return maps
+
+def shape_after(encoder: Any, size: Sequence[int]) -> torch.Size:
+    """Shape of what the model of an encoder makes of one image of ``size`` (C, H, W)."""
+    was_training, device = encoder.training, next(encoder.parameters()).device
+    with torch.no_grad():
+        pixels_BCHW = encoder.eval().normalize(torch.zeros(1, *size, device=device))
+        shape: torch.Size = encoder.model.forward_features(pixels_BCHW).shape
+    encoder.train(was_training)
+    return shape
 
 
 class LastLayers(nn.Module):
