@@ -72,7 +72,8 @@ def main(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print("matrixhub: interrupted", file=sys.stderr)
+        on = "; finished cells are kept, the same command goes on" if list(argv[:1]) == ["run"] else ""
+        print(f"matrixhub: interrupted{on}", file=sys.stderr)
         return 130
 
 

@@ -3,8 +3,12 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from matrixhub.cli.main import Parser
+
+if TYPE_CHECKING:
+    from matrixhub.protocols import Source
 
 BATCH_ROWS = 1024
 
@@ -25,12 +29,11 @@ def main(argv: Sequence[str]) -> int:
         help="csv, tsv, jsonl or parquet; default: jsonl to stdout",
     )
     args = parser.parse_args(argv)
-    from matrixhub.data.tables import TableSource
     from matrixhub.data.writers import open_writer
     from matrixhub.run.product import answer_columns, stream_answers
     from matrixhub.run.saved import load_product
 
-    source = TableSource(path=args.file, paths=args.paths)
+    source = open_rows(args.file, args.paths, labelled=False)
     product = load_product(args.artifact)
     count = 0
     target = (args.output, None) if args.output else (sys.stdout.buffer, "jsonl")
@@ -47,8 +50,22 @@ def main(argv: Sequence[str]) -> int:
 def add_file_args(parser: Parser) -> None:
     """The artifact and the file it is used on."""
     parser.add_argument("artifact", type=Path, metavar="ARTIFACT", help="folder of a trained product")
-    parser.add_argument("file", metavar="FILE", help="csv, tsv, jsonl or parquet with the product's columns")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="csv, tsv, jsonl or parquet with the product's columns; or a folder of images",
+    )
     parser.add_argument(
         "--paths", nargs="+", default=[], metavar="COLUMN",
         help="columns that hold file paths, relative to the file's own folder",
     )  # fmt: skip
+
+
+def open_rows(path: str, paths: Sequence[str], *, labelled: bool) -> "Source":
+    """The rows of a table, or the images of a folder (by class, where they are labelled)."""
+    from matrixhub.data.images import ImageFolderSource
+    from matrixhub.data.tables import TableSource
+
+    if Path(path).is_dir():
+        return ImageFolderSource(path=path, labelled=labelled)
+    return TableSource(path=path, paths=list(paths))

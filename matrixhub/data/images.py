@@ -24,7 +24,8 @@ class ImageFolderSource:
     """Columns ``image`` (absolute path) and ``label`` (sub-folder name), sorted by split, class and path.
 
     The options are those of ``ImageFolderConfig``. Folders inside a class folder are read too; hidden
-    files and folders, and files of other extensions, are not.
+    files and folders, and files of other extensions, are not. With ``labelled=False`` every image below the
+    folder is a row and there is no ``label``.
 
     Raises:
         DataError: there is no such folder.
@@ -32,7 +33,12 @@ class ImageFolderSource:
     """
 
     def __init__(
-        self, *, path: str, extensions: Sequence[str] = _EXTENSIONS, limit_per_class: int | None = None
+        self,
+        *,
+        path: str,
+        extensions: Sequence[str] = _EXTENSIONS,
+        limit_per_class: int | None = None,
+        labelled: bool = True,
     ) -> None:
         if limit_per_class is not None and limit_per_class < 1:
             raise ConfigError(
@@ -47,7 +53,7 @@ class ImageFolderSource:
             )
             raise DataError(what.replace("There is no file", "There is no folder"))
         self._extensions = tuple("." + extension.lower().lstrip(".") for extension in extensions)
-        self._limit = limit_per_class
+        self._limit, self._labelled = limit_per_class, labelled
 
     def fingerprint(self) -> str:
         """Changes with the name, size or modification time of any image, and with the options."""
@@ -70,8 +76,9 @@ class ImageFolderSource:
         """The rows of ``read()``, ``batch_size`` at a time."""
         import pyarrow as pa
 
-        fields = [pa.field("image", pa.string(), metadata=PATH_FIELD), pa.field("label", pa.string())]
-        if self._split_folders():
+        fields = [pa.field("image", pa.string(), metadata=PATH_FIELD)]
+        fields += [pa.field("label", pa.string())] if self._labelled else []
+        if self._labelled and self._split_folders():
             fields.append(pa.field(SPLIT_COLUMN, pa.string()))
         for rows in chunked(self._images(), batch_size):
             columns = list(zip(*rows, strict=True))[: len(fields)]
@@ -84,6 +91,12 @@ class ImageFolderSource:
 
     def _images(self) -> Iterator[tuple[str, str, str | None]]:
         """Path, class and split of every image."""
+        if not self._labelled:
+            found = [(path, "", None) for path in self._images_under(self._root)]
+            if not found:
+                raise DataError(f"{self._root} has no images: {' '.join(self._extensions)} are read.")
+            yield from found
+            return
         whole: list[tuple[str | None, Path]] = [(None, self._root)]
         for split, folder in self._split_folders() or whole:
             classes = _folders(folder)

@@ -207,8 +207,12 @@ def _learned(line: Line, *, strong: bool) -> tuple[Curve, str] | None:
     epochs = line.record.get("epochs") or []
     if not epochs:
         return None
-    key = f"{line.output}.{line.metric}"
-    key, name = (key, f"validation {line.metric}") if key in epochs[0] else ("train_loss", "training loss")
+    names = {
+        f"{line.output}.{line.metric}": f"validation {line.metric}",
+        "loss": "validation loss",
+        "train_loss": "training loss",
+    }
+    key, name = next((key, name) for key, name in names.items() if key in epochs[0] or key == "train_loss")
     kept = line.record.get("best_epoch") or 0
     values = [epoch.get(key) for epoch in epochs]
     return Curve(line.who, values, strong=strong, mark=kept - 1 if strong and kept else None), name

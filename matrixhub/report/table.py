@@ -1,10 +1,12 @@
 """The leaderboard: every score beside its baselines, with the number of rows it was measured on."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -20,34 +22,65 @@ if TYPE_CHECKING:
 
 Record = Mapping[str, Any]
 
+WIDE = 120
+"""Columns of a terminal that has room for all of the leaderboard."""
 
-def leaderboard(records: Sequence[Record]) -> Table:
-    """One line for each output of each finished cell, best first within a product."""
+
+def leaderboard(records: Sequence[Record], *, width: int = 160) -> Table:
+    """One line for each output of each finished cell, best first within a product.
+
+    Args:
+        records: of finished cells.
+        width: of the terminal; a narrow one gets fewer columns, and no number is ever folded.
+    """
     lines = lines_of(records)
-    apart = any(line.apart for line in lines)
-    between = any(line.interval for line in lines)
-    table = Table(title="Leaderboard (test rows)", title_justify="left")
-    for name, justify in (
-        ("product", "left"), ("encoder", "left"), ("head", "left"), *([("with", "left")] if apart else []),
-        ("metric", "left"), ("score", "right"), *([("95% interval", "left")] if between else []),
-        ("baseline", "right"), ("of", "left"), ("test rows", "right"), ("train s", "right"),
-    ):  # fmt: skip
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    is_wide = width >= WIDE
+    table = Table(
+        title="Leaderboard (test rows)", title_justify="left", box=box.HEAVY_HEAD if is_wide else None
+    )
+    shown = [
+        column
+        for column in _COLUMNS
+        if (is_wide or column.narrow) and any(column.text(line) != column.empty for line in lines)
+    ]
+    for column in shown:
+        justify: Any = "right" if column.is_number else "left"
+        table.add_column(column.name, justify=justify, no_wrap=column.is_number, overflow="fold")
     for line in lines:
-        names = [line.product, line.record["encoder"], line.record["head"], *([line.apart] if apart else [])]
-        figures = [score_text(line.score), *([interval_text(line.interval)] if between else [])]
-        style = None if line.ahead else "yellow"
-        table.add_row(*map(escape, [*names, line.label, *figures, *_beside(line)]), style=style)
+        texts = (escape(column.text(line)) for column in shown)
+        table.add_row(*texts, style=None if line.ahead else "yellow")
     return table
 
 
-def _beside(line: Line) -> list[str]:
-    return [
-        score_text(line.baseline),
-        line.rival if line.ahead else f"{line.rival} (ahead)",
-        f"{line.record['num_rows']['test']:,}",
-        f"{line.record.get('train_seconds') or 0.0:.1f}",
-    ]
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One column: what it says of a line, whether a narrow terminal has it too, and what leaves it out."""
+
+    name: str
+    text: Callable[[Line], str]
+    is_number: bool = False
+    narrow: bool = True
+    empty: str | None = None
+
+
+_COLUMNS = (
+    _Column("product", lambda line: line.product),
+    _Column("encoder", lambda line: str(line.record["encoder"])),
+    _Column("head", lambda line: str(line.record["head"])),
+    _Column("with", lambda line: line.apart, empty=""),
+    _Column("metric", lambda line: line.label, narrow=False),
+    _Column("score", lambda line: score_text(line.score), is_number=True),
+    _Column("95% interval", lambda line: interval_text(line.interval), narrow=False, empty="-"),
+    _Column("baseline", lambda line: score_text(line.baseline), is_number=True),
+    _Column("of", lambda line: line.rival if line.ahead else f"{line.rival} (ahead)"),
+    _Column("test rows", lambda line: f"{line.record['num_rows']['test']:,}", is_number=True),
+    _Column(
+        "train s",
+        lambda line: f"{line.record.get('train_seconds') or 0.0:.1f}",
+        is_number=True,
+        narrow=False,
+    ),
+)
 
 
 def _console() -> Console:
@@ -60,7 +93,7 @@ def print_run(run: "Run") -> None:
     console = _console()
     done = [record for record in run.records if record["status"] == "done"]
     if done:
-        console.print(leaderboard(done))
+        console.print(leaderboard(done, width=console.width))
         for note in dict.fromkeys(f"{r['product']}: {note}" for r in done for note in r["notes"]):
             console.print(note, highlight=False, markup=False)
     for refusal in run.plan.refused:
@@ -82,7 +115,7 @@ def print_report(run: RunData) -> None:
     """What a run folder says: leaderboard, and the cells that have no place in it."""
     console = _console()
     if run.done:
-        console.print(leaderboard(run.done))
+        console.print(leaderboard(run.done, width=console.width))
     for kind, name, _, why in missing(run):
         console.print(f"{kind} {name}: {why}", highlight=False, markup=False)
 

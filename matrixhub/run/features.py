@@ -89,7 +89,11 @@ def stored_features(stage: Stage, table: pa.Table, session: Session) -> StoredFe
     seconds = time.perf_counter() - started
     session.encoded[stage.key] = {"rows": num_rows, "seconds": round(seconds, 3), **setting.to_dict()}
     if num_rows:
-        stored = f", {table.num_rows - num_rows:,} were stored" if num_rows < table.num_rows else ""
+        stored = (
+            f", {table.num_rows - num_rows:,} repeat a row or were stored"
+            if num_rows < table.num_rows
+            else ""
+        )
         how = "" if setting.precision == "float32" else f" in {setting.precision}"
         session.say(f"encoded {stage.label}: {num_rows:,} rows in {seconds:.1f} s{how}{stored}")
     return found

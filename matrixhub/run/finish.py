@@ -24,6 +24,9 @@ from matrixhub.run.saved import WrittenEncoders, save_product
 from matrixhub.run.session import Session
 from matrixhub.run.train import Given, Trained
 
+FEW_TEST_ROWS = 5
+"""Of a class; with fewer the user is told."""
+
 
 @dataclass(slots=True)
 class Workshop:
@@ -148,7 +151,7 @@ def _record(cell: Cell, trained: Trained, given: Given) -> dict[str, Any]:
             "validation": len(splits.validation),
             "test": len(splits.test),
         },
-        "notes": [*splits.notes, *_notes(splits, given.features)],
+        "notes": [*splits.notes, *_notes(splits, given.features), *_few(cell, trained, splits)],
         "epochs": strict(trained.history.epochs),
         "best_epoch": trained.history.best_epoch,
         "num_steps": trained.history.num_steps,
@@ -161,3 +164,18 @@ def _notes(splits: Splits, features: Mapping[str, StoredFeatures]) -> Iterator[s
         yield "There are no validation rows: the best epoch was chosen by the training loss."
     if features and (cut := num_truncated(features)):
         yield f"{cut:,} rows are longer than their encoder reads, and were cut."
+
+
+def _few(cell: Cell, trained: Trained, splits: Splits) -> Iterator[str]:
+    """Classes of which a score says next to nothing."""
+    if cell.product["split"]["stratify"]:
+        return
+    for name, target in trained.targets.specs.items():
+        if target.task != "classification":
+            continue
+        tested = trained.targets.encoded[name][torch.from_numpy(splits.test)]
+        counts = torch.bincount(tested, minlength=len(target.classes)).tolist()
+        rare = [label for label, count in zip(target.classes, counts, strict=True) if count < FEW_TEST_ROWS]
+        if rare:
+            shown = ", ".join(rare[:3]) + (f" and {len(rare) - 3} more" if len(rare) > 3 else "")
+            yield f"Fewer than {FEW_TEST_ROWS} test rows of {shown}: see product.split.stratify."

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+from PIL import Image
 
 import matrixhub as mh
 from matrixhub.cli import predict
@@ -271,3 +272,22 @@ def test_answers_of_a_stream_name_the_row_of_the_stream(trained: mh.Run) -> None
     stream = product.stream_answers(made, (broken.slice(i, 5) for i in range(0, 20, 5)))
     with pytest.raises(mh.DataError, match="row 18"):
         list(stream)
+
+
+def test_a_folder_of_images_is_answered_and_scored(
+    trained: mh.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shades = {"red": (210, 50, 60), "blue": (50, 60, 210)}
+    for label, shade in shades.items():
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        Image.new("RGB", (8, 8), shade).save(tmp_path / "photos" / label / "1.png")
+    artifact = record_of(trained, "picture")["artifact"]
+    assert main(["predict", artifact, str(tmp_path / "photos")]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["predicted_label"] for answer in answers] == ["blue", "red"]
+    assert all("label" not in answer for answer in answers)
+    assert main(["evaluate", artifact, str(tmp_path / "photos"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["label"]["accuracy"] == 1.0
+    (tmp_path / "empty").mkdir()
+    assert main(["predict", artifact, str(tmp_path / "empty")]) == 2
+    assert "has no images" in capsys.readouterr().err

@@ -1,11 +1,11 @@
 """The packaged products on real data, as the README runs them: their scores, beside their baselines."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from matrixhub.plan.history import read_records
 from tests.command import command
 
 pytestmark = pytest.mark.slow
@@ -19,15 +19,17 @@ SLACK = 0.01
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Records by product, of the README's matrix and of the two other packaged products."""
+    """Records of the README's matrix by product, with the default head."""
     folder: Path = tmp_path_factory.mktemp("scores")
-    for argv in (["matrix=demo"], ["-m", "product=digits,entities"]):
-        done = command("run", *argv, cwd=folder, timeout=1200)
-        assert done.returncode == 0, done.stderr
-        assert "Leaderboard" in done.stdout
-        assert "Next: matrixhub predict" in done.stdout
-    lines = [line for path in folder.glob("runs/*/records.jsonl") for line in path.read_text().splitlines()]
-    return {record["product"]: record for record in map(json.loads, lines)}
+    done = command("run", "matrix=demo", cwd=folder, timeout=1200)
+    assert done.returncode == 0, done.stderr
+    assert "Leaderboard" in done.stdout
+    assert "Next: matrixhub predict" in done.stdout
+    (run,) = folder.glob("runs/*")
+    assert (run / "report.html").is_file()
+    records = read_records(run)
+    assert len(records) == 10
+    return {record["product"]: record for record in records if record["head"] == "linear"}
 
 
 @pytest.mark.parametrize("product", FLOORS)

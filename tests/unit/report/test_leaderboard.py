@@ -160,3 +160,13 @@ def test_paths_are_told_as_seen_from_here(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     assert nearby(tmp_path / "runs") == "runs"
     assert nearby(Path("/usr")) == "/usr"
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_numbers() -> None:
+    made = [record(head="linear", score=0.9871), record(head="mlp", score=0.5)]
+    console = Console(width=80, file=io.StringIO(), color_system=None)
+    console.print(leaderboard(made, width=80))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "0.9871" in text and "0.5000" in text
+    assert "train s" not in text and "interval" not in text
+    assert max(map(len, text.splitlines())) <= 80
