@@ -50,6 +50,11 @@ class Executor:
             "encode": self._encode,
             "train": self._train,
         }
+        cells = sum(stage.kind == "train" for stage in plan.stages)
+        place = f"{plan.output_dir}/{self.session.folder.name}"
+        self.session.say(
+            f"{cells} cell{'' if cells == 1 else 's'} in {len(plan.stages)} stages, into {place}"
+        )
         last_need = {key: stage.key for stage in plan.stages for key in stage.needs}
         looked_ahead = False
         for stage in plan.stages:
