@@ -23,7 +23,7 @@ from matrixhub.plugins import hub
 from matrixhub.run.encode import encode_part
 from matrixhub.run.layers import LAYERS, encoder_of, estimated_bytes
 from matrixhub.run.probe import setting_for
-from matrixhub.run.session import Advance, Session
+from matrixhub.run.session import Advance, Loaded, Session
 from matrixhub.run.setting import Setting, as_built
 
 ROWS_PER_SEGMENT = {"pooled": 4096, "tokens": 512, LAYERS: 512}
@@ -51,16 +51,7 @@ def stored_features(stage: Stage, table: pa.Table, session: Session) -> StoredFe
     require_values(table, columns)
     loaded = session.together(lambda: session.encoder(spec["encoder"]))
     encoder = session.together(lambda: encoder_of(spec, loaded.module))
-    component = hub().component("encoder", spec["encoder"]["name"])
-    about = {
-        "encoder": spec["encoder"],
-        "level": spec["level"],
-        "version": component.version,
-        "code": code_digest(component.target),
-        "core": __version__,
-        "libraries": libraries(component.distribution),
-        "content": loaded.digest,
-    }
+    about = _about(spec, loaded)
     if spec["level"] == LAYERS:
         about["trainable_layers"] = spec["trainable_layers"]
         size = _from_main(session, lambda: _size(spec, table, encoder, session)) / 1e9
