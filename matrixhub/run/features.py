@@ -90,6 +90,20 @@ def stored_features(stage: Stage, table: pa.Table, session: Session) -> StoredFe
     return found
 
 
+def _about(spec: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
+    """All that features depend on, beside the rows and the precision."""
+    component = hub().component("encoder", spec["encoder"]["name"])
+    return {
+        "encoder": spec["encoder"],
+        "level": spec["level"],
+        "version": component.version,
+        "code": code_digest(component.target),
+        "core": __version__,
+        "libraries": libraries(component.distribution),
+        "content": loaded.digest,
+    }
+
+
 def _setting(
     spec: Mapping[str, Any], table: pa.Table, encoder: Any, *, key: str, session: Session
 ) -> Setting:
