@@ -110,8 +110,10 @@ def _summary(about: Path) -> ShelfSummary | None:
     except ValueError:
         pass  # a writer was killed just then
     num_rows = num_bytes = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            num_bytes += path.stat().st_size if path.is_file() else 0
-            num_rows += json.loads(path.read_text())["rows"] if path.name == _META else 0
+    # Not rglob(), which raises when a folder goes while it looks: others may be writing and removing here.
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                num_bytes += path.stat().st_size
+                num_rows += json.loads(path.read_text())["rows"] if path.name == _META else 0
     return ShelfSummary(folder, made_by, num_rows, num_bytes, last_used)
