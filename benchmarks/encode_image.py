@@ -124,7 +124,7 @@ def _best_forward(ours: Any, paths: list[str]) -> Callable[[], None]:
     def forward(batch: int, channels_last: bool, count: int) -> Callable[[], None]:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         pixels = [
-            ours._normalize(ours.processor.collate(items[i : i + batch])["pixels"])
+            ours.normalize(ours.processor.collate(items[i : i + batch])["pixels"])
             for i in range(0, count, batch)
         ]
         ready = [one.contiguous(memory_format=layout) for one in pixels]

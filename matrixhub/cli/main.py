@@ -18,6 +18,7 @@ COMMANDS = {
     "report": "the report of a run, or several runs compared",
     "list": "installed components",
     "show": "one component: its options with types, defaults and docs",
+    "plugin": "plugins: installed ones, their faults, and what their authors need",
     "cache": "what the feature store holds, and how to make room",
     "doctor": "versions, devices, plugins and their faults, what to do",
     "completion": "a script for your shell: completes commands, groups, options and keys",
