@@ -45,7 +45,11 @@ class Transform(Protocol):
 
 
 class Processor(Protocol):
-    """Raw values of one modality to a ``Batch``, in two steps: the costly one runs ahead, in threads."""
+    """Raw values of one modality to a ``Batch``, in two steps: the costly one runs ahead, in threads.
+
+    An input of several columns gives one tuple a row. With an attribute ``takes_nulls = True`` missing
+    values arrive as None, alone or in a tuple; without it such rows are refused before.
+    """
 
     def prepare(self, values: Sequence[Any]) -> list[Any]:
         """Tokenize or decode: one item for each value, each independent of the others.

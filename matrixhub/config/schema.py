@@ -11,7 +11,7 @@ class InputConfig:
     """One input of a product."""
 
     column: Any = MISSING
-    """Column that feeds it; a list of two makes sentence pairs, encoded together."""
+    """Column that feeds it; a list of several makes one value of them: a pair of texts, a table's row."""
     modality: str = MISSING
     """Which encoder reads it: text, image, or what a plugin adds."""
 

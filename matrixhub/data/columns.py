@@ -13,7 +13,7 @@ Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def as_columns(column: Any) -> list[str]:
-    """One column name, or the two of a sentence pair, as a list."""
+    """One column name, or several that make one value together, as a list."""
     return [column] if isinstance(column, str) else [str(name) for name in column]
 
 
@@ -54,21 +54,25 @@ def is_marked(table: pa.Table, column: str, mark: dict[bytes, bytes]) -> bool:
     return all(metadata.get(key) == value for key, value in mark.items())
 
 
-def values(table: pa.Table, column: Any, rows: Rows | None = None, *, words: bool = False) -> list[Any]:
+def values(
+    table: pa.Table, column: Any, rows: Rows | None = None, *, words: bool = False, nulls: bool = False
+) -> list[Any]:
     """Raw values of an input, one a row.
 
     Args:
         table: the rows.
-        column: its column, or two of them for pairs, which come as tuples.
+        column: its column, or several of any types, whose values come as one tuple a row.
         rows: positions to take; None takes all.
         words: split plain strings at white space, for tasks that answer word by word.
+        nulls: give missing values as None, to encoders that take them.
 
     Raises:
-        DataError: a value is missing (null).
+        DataError: a value is missing (null), unless ``nulls``.
     """
     names = as_columns(column)
     taken = table.select(names) if rows is None else table.select(names).take(pa.array(rows))
-    require_values(taken, names, rows)
+    if not nulls:
+        require_values(taken, names, rows)
     columns: list[list[Any]] = [taken[name].to_pylist() for name in names]
     if len(columns) > 1:
         return list(zip(*columns, strict=True))

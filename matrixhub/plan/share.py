@@ -77,9 +77,15 @@ def _encodes(cell: Cell, load: Stage) -> list[Stage]:
         if cell.training == "partial":
             spec |= {"level": "layers"} | {key: cell.trainer[key] for key in PARTIAL}
             chosen += f" below its last {cell.trainer['trainable_layers']}"
-        label = f"{chosen} over {cell.source['name']}.{one['column']}"
+        label = f"{chosen} over {cell.source['name']}.{_short(one['column'])}"
         found.append(_stage(cell, "encode", label, spec, load))
     return found
+
+
+def _short(column: Any) -> str:
+    """The column, or the first of several."""
+    names = [column] if isinstance(column, str) else list(column)
+    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else str(names[0])
 
 
 def _stage(cell: Cell, kind: str, label: str, spec: dict[str, Any], *needs: Stage) -> Stage:

@@ -42,6 +42,11 @@ def ahead(work: Callable[[_In], _Out], jobs: Iterable[_In], *, depth: int = 4) -
             yield waiting.popleft().result()
 
 
+def takes_nulls(encoder: Any) -> bool:
+    """Whether the encoder reads missing values too."""
+    return bool(getattr(encoder.processor, "takes_nulls", False))
+
+
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with every tensor on that device."""
     return {key: tensor.to(device, non_blocking=True) for key, tensor in batch.items()}

@@ -128,8 +128,8 @@ def _baselines(
         workshop.baselines[key] = baselines(
             model.readout.head(output),
             target=trained.targets.specs[output],
-            train_values=values(given.table, first["column"], splits.train, words=words),
-            test_values=values(given.table, first["column"], splits.test, words=words),
+            train_values=values(given.table, first["column"], splits.train, words=words, nulls=True),
+            test_values=values(given.table, first["column"], splits.test, words=words, nulls=True),
             train_targets=encoded[torch.from_numpy(splits.train)].numpy(),
             test_targets=encoded[torch.from_numpy(splits.test)].numpy(),
             encoder=encoder,  # type: ignore[arg-type]

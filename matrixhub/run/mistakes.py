@@ -101,7 +101,7 @@ def _wrong(outputs: Tensor, targets: Tensor, task: str) -> tuple[Tensor | None, 
 
 
 def _values(table: pa.Table, one: Mapping[str, Any], places: Rows, task: str) -> Sequence[Any]:
-    return values(table, one["column"], places, words=task == "token_classification")
+    return values(table, one["column"], places, words=task == "token_classification", nulls=True)
 
 
 def _apart(spec: Target, target: Tensor, answer: Prediction, words: Any) -> tuple[Any, Any]:

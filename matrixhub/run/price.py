@@ -46,7 +46,7 @@ def latency_ms(
         key = digest([cell.source, one["column"], cell.level, options])
         if key not in latencies:
             words = cell.level == "tokens"
-            rows = values(table, one["column"], splits.test[: TIMED_ROWS + 1], words=words)
+            rows = values(table, one["column"], splits.test[: TIMED_ROWS + 1], words=words, nulls=True)
             encoder: Any = model.encoders[one["modality"]]
             latencies[key] = _time_encoder(encoder, rows, device)
         spent, features[name] = latencies[key]

@@ -13,7 +13,7 @@ import torch
 
 from matrixhub.data.columns import as_columns, values
 from matrixhub.errors import DataError
-from matrixhub.run.encode import encode_rows, joined, table_rows
+from matrixhub.run.encode import encode_rows, joined, table_rows, takes_nulls
 from matrixhub.run.model import ProductModel
 from matrixhub.types import Features, Prediction
 
@@ -27,8 +27,8 @@ class Product:
     """A trained product. Call it on one row or on a list of rows.
 
     A row is the value of the product's one input (a text, an image path, a PIL image, an array) or a
-    mapping of column or input names to values, or, where there are several inputs (or a pair of texts that
-    is encoded as one), a tuple of values. Rows of words to be tagged are texts, cut at white space, or lists
+    mapping of column or input names to values, or, where there are several inputs (or one of several
+    columns), a tuple of values. Rows of words to be tagged are texts, cut at white space, or lists
     of words within a list of rows. The answer is a ``Prediction``, or a mapping of output
     names to predictions when the product has several outputs.
 
@@ -96,7 +96,14 @@ class Product:
         for column in self.columns:
             if column not in table.column_names:
                 raise DataError(_lacks(column, table.column_names))
-        return {name: values(table, one["column"], words=self._words) for name, one in self.inputs.items()}
+        return {name: self._values(table, name) for name in self.inputs}
+
+    def _values(self, table: pa.Table, name: str) -> list[Any]:
+        nulls = takes_nulls(self._encoder(name))
+        return values(table, self.inputs[name]["column"], words=self._words, nulls=nulls)
+
+    def _encoder(self, name: str) -> Any:
+        return self.model.encoders[self.model.modalities[name]]
 
     @property
     def _words(self) -> bool:
@@ -135,8 +142,7 @@ class Product:
         features: dict[str, Features] = {}
         cut = torch.zeros(len(next(iter(by_input.values()))), dtype=torch.bool)
         for name, column in by_input.items():
-            encoder: Any = self.model.encoders[self.model.modalities[name]]
-            parts = list(encode_rows(encoder, column, device=device))
+            parts = list(encode_rows(self._encoder(name), column, device=device))
             order = torch.tensor([position for part in parts for position in part.positions])
             cut[order] |= torch.cat([part.truncated for part in parts])
             features[name] = _ordered(

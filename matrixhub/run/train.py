@@ -17,6 +17,7 @@ from matrixhub.data.store import StoredFeatures
 from matrixhub.errors import DataError, MatrixHubError
 from matrixhub.plan import Cell
 from matrixhub.plan.cell import digest
+from matrixhub.run.encode import takes_nulls
 from matrixhub.run.evaluate import Scores, outputs_of, score
 from matrixhub.run.feed import FeatureFeed, Feed, RowFeed
 from matrixhub.run.layers import PartlyFrozen, cut, own_copy, with_whole_encoders
@@ -163,9 +164,12 @@ def _build_whole(cell: Cell, given: Given, targets: Targets, session: Session) -
     model = ProductModel(encoders, modalities, readout)
     if given.features:
         return FeatureFeed(given.features, device), model
-    inputs = cell.product["inputs"]
-    columns = {n: values(given.table, i["column"], words=cell.level == "tokens") for n, i in inputs.items()}
-    return RowFeed(columns, {name: encoders[m] for name, m in modalities.items()}, device), model
+    by_input, words = {name: encoders[m] for name, m in modalities.items()}, cell.level == "tokens"
+    columns = {
+        name: values(given.table, one["column"], words=words, nulls=takes_nulls(by_input[name]))
+        for name, one in cell.product["inputs"].items()
+    }
+    return RowFeed(columns, by_input, device), model
 
 
 def _fit(

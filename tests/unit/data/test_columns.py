@@ -19,9 +19,10 @@ TABLE = pa.table(
 )
 
 
-def test_one_column_or_the_two_of_a_pair() -> None:
+def test_one_column_or_several() -> None:
     assert as_columns("text") == ["text"]
     assert as_columns(["text", "other"]) == ["text", "other"]
+    assert as_columns(("age", "income", "city")) == ["age", "income", "city"]
 
 
 def test_values_come_one_a_row_in_the_order_asked_for() -> None:
@@ -31,6 +32,16 @@ def test_values_come_one_a_row_in_the_order_asked_for() -> None:
 
 def test_pairs_come_as_tuples() -> None:
     assert values(TABLE, ["text", "other"], np.array([1])) == [("c", "y")]
+
+
+def test_several_columns_of_any_types_come_as_tuples() -> None:
+    table = pa.table({"age": [41, 5], "income": [1.5, None], "city": ["Rome", None], "member": [True, False]})
+    names = table.column_names
+    assert values(table, names, np.array([0])) == [(41, 1.5, "Rome", True)]
+    with pytest.raises(DataError, match=r"row 2, column 'income': the value is missing"):
+        values(table, names)
+    assert values(table, names, nulls=True) == [(41, 1.5, "Rome", True), (5, None, None, False)]
+    assert values(table, "city", nulls=True) == ["Rome", None]
 
 
 def test_words_are_texts_cut_at_white_space_or_lists_as_they_are() -> None:

@@ -91,6 +91,17 @@ def test_csv_and_parquet_agree(tmp_path: Path) -> None:
     assert row_digests(one, ["text"], exact=True) == row_digests(other, ["text"], exact=True)
 
 
+def test_rows_of_mixed_columns_differ_by_type_and_by_what_is_missing() -> None:
+    ages = pa.array([41, None, 41, None], pa.int64())
+    cities = pa.array(["Rome", "Rome", None, None])
+    digests = row_digests(pa.table({"age": ages, "city": cities}), ["age", "city"], exact=True)
+    assert len(set(digests)) == 4
+    as_text = pa.table({"age": ages.cast(pa.string()), "city": cities})
+    assert row_digests(as_text, ["age", "city"], exact=True)[0] != digests[0]
+    turned = row_digests(pa.table({"age": cities, "city": ages}), ["age", "city"], exact=True)
+    assert not {*digests[:3]} & {*turned[:3]}, "a value counts where it stands"
+
+
 def path_table(*paths: Path) -> pa.Table:
     field = pa.field("image", pa.string(), metadata=PATH_FIELD)
     return pa.table([pa.array(map(str, paths), pa.string())], schema=pa.schema([field]))

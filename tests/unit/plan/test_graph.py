@@ -176,6 +176,13 @@ def test_tokens_and_pooled_features_are_different_work() -> None:
     assert levels == ["pooled", "tokens"]
 
 
+def test_an_input_of_many_columns_has_a_short_label() -> None:
+    job = make_job(product__inputs__body__column=["age", "income", "city"])
+    (encode,) = [s for s in make_plan([job], HUB).stages if s.kind == "encode"]
+    assert encode.label == "words over acme.rows.age and 2 more"
+    assert encode.spec["column"] == ["age", "income", "city"]
+
+
 def test_one_launch_serves_the_whole_plan() -> None:
     assert make_plan([make_job()], HUB).launch["num_processes"] == 1
     with pytest.raises(ConfigError, match=r"launch\.\* cannot be swept"):

@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,15 @@ import torch
 import matrixhub as mh
 from matrixhub.errors import ConfigError, DataError
 from matrixhub.run.create import encode
-from matrixhub.run.encode import ahead, encode_part, encode_rows, joined, prepare_rows, table_rows
+from matrixhub.run.encode import (
+    ahead,
+    encode_part,
+    encode_rows,
+    joined,
+    prepare_rows,
+    table_rows,
+    takes_nulls,
+)
 
 CPU = torch.device("cpu")
 
@@ -220,6 +229,13 @@ class Slow:
 
     def collate(self, items: Sequence[Any]) -> dict[str, torch.Tensor]:
         return {}
+
+
+def test_only_a_processor_that_says_so_is_given_missing_values() -> None:
+    encoder = mh.create("encoder", "fixture.hash_text")
+    assert not takes_nulls(encoder)
+    encoder.processor = SimpleNamespace(takes_nulls=True)
+    assert takes_nulls(encoder)
 
 
 def test_rows_are_prepared_in_threads() -> None:
