@@ -20,7 +20,7 @@ from matrixhub.plan import Stage
 from matrixhub.plan.cell import digest
 from matrixhub.plan.identity import code_digest, libraries
 from matrixhub.plugins import hub
-from matrixhub.run.encode import encode_part
+from matrixhub.run.encode import encode_part, takes_nulls
 from matrixhub.run.layers import LAYERS, encoder_of, estimated_bytes
 from matrixhub.run.probe import setting_for
 from matrixhub.run.session import Advance, Loaded, Session
@@ -48,8 +48,9 @@ def stored_features(stage: Stage, table: pa.Table, session: Session) -> StoredFe
     spec = stage.spec
     columns = as_columns(spec["column"])
     require_columns(table, columns, role="an input")
-    require_values(table, columns)
     loaded = session.together(lambda: session.encoder(spec["encoder"]))
+    if not takes_nulls(loaded.module):
+        require_values(table, columns)
     encoder = session.together(lambda: encoder_of(spec, loaded.module))
     about = _about(spec, loaded)
     if spec["level"] == LAYERS:
@@ -113,7 +114,7 @@ def _setting(
         return as_built(encoder)
     return setting_for(
         encoder,
-        lambda rows: values(table, spec["column"], rows, words=spec["level"] == "tokens"),
+        lambda rows: values(table, spec["column"], rows, words=spec["level"] == "tokens", nulls=True),
         num_rows=table.num_rows,
         key=key,
         device=session.accelerator.device,
@@ -126,7 +127,7 @@ def _size(spec: Mapping[str, Any], table: pa.Table, encoder: Any, session: Sessi
     """Bytes of the hidden states of all rows, about."""
     return estimated_bytes(
         encoder,
-        lambda rows: values(table, spec["column"], rows),
+        lambda rows: values(table, spec["column"], rows, nulls=True),
         table.num_rows,
         device=session.accelerator.device,
     )
@@ -161,7 +162,7 @@ def _encode_segment(work: _Work, rows: Rows, *, session: Session, advance: Advan
     level = work.stage.spec["level"]
     part = encode_part(
         work.encoder,
-        values(work.table, work.stage.spec["column"], rows, words=level == "tokens"),
+        values(work.table, work.stage.spec["column"], rows, words=level == "tokens", nulls=True),
         rows,
         level=level,
         device=session.accelerator.device,
