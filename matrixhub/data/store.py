@@ -147,13 +147,23 @@ class Shelf:
         """Look rows up by their digests, uint8 (N, 32)."""
         with contextlib.suppress(OSError):
             os.utime(self.folder / ABOUT)
+        segments, damaged = self._open()
+        return self._find(digests, segments, damaged)
+
+    def num_missing(self, digests: Array) -> int:
+        """Of rows with these digests, uint8 (N, 32); their features are not looked at."""
+        segments, _ = self._open()
+        return int((_places(digests, [segment.digests for segment in segments]) < 0).sum())
+
+    def _open(self) -> tuple[list[Segment], list[Path]]:
+        """Segments, and folders of those that are damaged."""
         segments, damaged = [], []
         for folder in segment_folders(self.folder):
             try:
                 segments.append(Segment.open(folder))
             except DamagedError:
                 damaged.append(folder)
-        return self._find(digests, segments, damaged)
+        return segments, damaged
 
     def _find(self, digests: Array, segments: list[Segment], damaged: list[Path]) -> Found:
         starts = np.cumsum([0, *(len(segment.digests) for segment in segments)])

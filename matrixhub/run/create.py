@@ -98,6 +98,7 @@ def _setting(encoder: Any, values: list[Any], precision: str, device: torch.devi
         encoder,
         lambda rows: [values[row] for row in rows],
         num_rows=len(values),
+        num_missing=lambda precision: len(values),
         key=digest([type(encoder).__qualname__, state_digest(encoder.state_dict())]),
         device=device,
         root=default_cache_dir(),

@@ -62,10 +62,9 @@ def stored_features(stage: Stage, table: pa.Table, session: Session) -> StoredFe
                 f"{spec['layers_budget_gb']:g}; they are recomputed in each epoch"
             )
             return None
-    setting = _from_main(session, lambda: _setting(spec, table, encoder, key=digest(about), session=session))
-    about["precision"] = setting.precision
-    shelf = session.store.shelf(digest(about), about)
     digests = session.together(lambda: digest_table(table, columns, exact=True))
+    setting = _from_main(session, lambda: _setting(spec, table, encoder, digests, about, session=session))
+    shelf = _shelf(about, setting.precision, session)
     work = _Work(stage, table, encoder, setting, shelf, digests)
     num_rows, started = 0, time.perf_counter()
     found = session.together(lambda: shelf.find(digests)).features
@@ -105,8 +104,19 @@ def _about(spec: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
     }
 
 
+def _shelf(about: Mapping[str, Any], precision: str, session: Session) -> Shelf:
+    whole = {**about, "precision": precision}
+    return session.store.shelf(digest(whole), whole)
+
+
 def _setting(
-    spec: Mapping[str, Any], table: pa.Table, encoder: Any, *, key: str, session: Session
+    spec: Mapping[str, Any],
+    table: pa.Table,
+    encoder: Any,
+    digests: np.ndarray[Any, Any],
+    about: Mapping[str, Any],
+    *,
+    session: Session,
 ) -> Setting:
     """How these rows are encoded; looked for on some of them."""
     if spec["level"] == LAYERS:
@@ -116,7 +126,8 @@ def _setting(
         encoder,
         lambda rows: values(table, spec["column"], rows, words=spec["level"] == "tokens", nulls=True),
         num_rows=table.num_rows,
-        key=key,
+        num_missing=lambda precision: _shelf(about, precision, session).num_missing(digests),
+        key=digest(about),
         device=session.accelerator.device,
         root=session.store.root,
         options=session.plan.encode,

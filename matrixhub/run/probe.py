@@ -10,7 +10,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,6 +45,7 @@ def setting_for(
     read: Read,
     *,
     num_rows: int,
+    num_missing: Callable[[str], int],
     key: str,
     device: torch.device,
     root: Path,
@@ -56,6 +57,7 @@ def setting_for(
         encoder: in eval mode, on ``device``.
         read: gives the values of rows.
         num_rows: how many rows there are.
+        num_missing: of these rows, how many have no stored features of that precision.
         key: of the encoder: its options, code and weights.
         device: where it is.
         root: of the feature store; what was found is remembered there.
@@ -76,6 +78,9 @@ def setting_for(
         return built
     memory = _Memory.read(Path(root) / "settings" / f"{digest([key, wanted, _machine(device)])}.json")
     if sample.digest not in memory.samples:
+        if 2 * num_missing(built.precision) < num_rows:
+            # A source that has grown: in another precision its old rows would be encoded again, too.
+            return built
         _decide(memory, sample, built, precisions=_precisions(encoder, device) if wanted == "auto" else ())
     return memory.setting if memory.setting and memory.samples[sample.digest] else built
 

@@ -36,11 +36,14 @@ def sample(encoder: Any, values: list[Any]) -> Sample:
     return Sample(encoder, lambda rows: [values[i] for i in rows], num_rows=len(values), device=CPU)
 
 
-def find(encoder: Any, values: list[Any], root: Path, **options: Any) -> Setting:
+def find(
+    encoder: Any, values: list[Any], root: Path, *, missing: int | None = None, **options: Any
+) -> Setting:
     return setting_for(
         encoder,
         lambda rows: [values[i] for i in rows],
         num_rows=len(values),
+        num_missing=lambda precision: len(values) if missing is None else missing,
         key="k",
         device=CPU,
         root=root,
@@ -174,6 +177,13 @@ def test_few_rows_are_encoded_as_built_now_and_later(paces: Paces, tmp_path: Pat
     paces({"float32": 1.0, "bfloat16": 0.5})
     assert find(encoder, texts(200, "v"), tmp_path).precision == "bfloat16"
     assert find(encoder, texts(100), tmp_path) == as_built(encoder)  # what is stored stays of use
+
+
+def test_a_source_that_grows_goes_on_in_the_precision_it_has(paces: Paces, tmp_path: Path) -> None:
+    timed, grown = paces({"float32": 1.0, "bfloat16": 0.4}), texts(200)
+    assert find(hash_text(), grown, tmp_path, missing=20).precision == "float32"
+    assert timed == []
+    assert find(hash_text(), texts(200, "other"), tmp_path, missing=180).precision == "bfloat16"
 
 
 def test_a_precision_can_be_asked_for(paces: Paces, tmp_path: Path) -> None:
