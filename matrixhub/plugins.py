@@ -235,3 +235,8 @@ def _discover_for(allowlist: str | None) -> Hub:
 def hub() -> Hub:
     """The plugins of this process, loaded once; ``MATRIXHUB_PLUGINS=a,b`` allows these namespaces only."""
     return _discover_for(os.environ.get(ALLOWLIST))
+
+
+def forget() -> None:
+    """Look anew for installed plugins when they are next asked for."""
+    _discover_for.cache_clear()
