@@ -37,7 +37,16 @@ if TYPE_CHECKING:
         Source,
         Transform,
     )
-    from matrixhub.types import MISSING, PATH_FIELD, SPLIT_COLUMN, Batch, Features, Prediction, Target
+    from matrixhub.types import (
+        MISSING,
+        PATH_FIELD,
+        SPLIT_COLUMN,
+        Batch,
+        Features,
+        Generation,
+        Prediction,
+        Target,
+    )
 
 __version__ = "0.1.0"
 
@@ -73,6 +82,7 @@ _HOMES = {
         "SPLIT_COLUMN",
         "Batch",
         "Features",
+        "Generation",
         "Prediction",
         "Target",
     ),
@@ -93,6 +103,7 @@ __all__ = [
     "Encoder",
     "Features",
     "Fusion",
+    "Generation",
     "Generator",
     "Head",
     "Layered",

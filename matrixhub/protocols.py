@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from matrixhub.types import Batch, Features, Modality, Prediction
+from matrixhub.types import Batch, Features, Generation, Modality, Prediction
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,10 +38,18 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
 class Transform(Protocol):
-    """Rows to rows. Factory: ``factory(**options)``."""
+    """Rows to rows. Factory: ``factory(**options)``.
 
-    def __call__(self, table: "pa.Table") -> "pa.Table": ...
+    The same table always gives the same rows. When a product is trained it sees all of them at once, and may
+    drop some, and add or change columns. The trained product applies it again to what it is to answer, any
+    number of rows at a time: then there may be no target column, and every row must stay in its place.
+    """
+
+    def __call__(self, table: "pa.Table") -> "pa.Table":
+        """Another table; field metadata of columns that are left alone stays as it was."""
+        ...
 
 
 class Processor(Protocol):
@@ -71,6 +79,8 @@ class Processor(Protocol):
 @runtime_checkable
 class Encoder(Protocol):
     """Rows of one modality to ``Features``. Factory: ``factory(**options)``, returning an ``nn.Module``.
+
+    In eval mode it is called from several threads at once: it keeps nothing of one batch on itself.
 
     Attributes:
         modality: what it reads.
@@ -193,16 +203,68 @@ class Standardizes(Protocol):
     def standardize(self, mean_D: "Tensor", std_D: "Tensor") -> None: ...
 
 
+@runtime_checkable
 class Generator(Protocol):
-    """Prompts and/or ``Features`` to text. Factory: ``factory(**options)``."""
+    """Prompts to text. Factory: ``factory(**options)``, returning an ``nn.Module``.
 
-    def generate(self, prompts: Sequence[str]) -> list[str]: ...
+    Its weights are stored the way an encoder's are: see ``Encoder`` on ``pretrained`` and ``checkpoint``, and
+    ``SavesAssets``.
+
+    Attributes:
+        context: most tokens of a prompt and its answer together. A longer prompt is cut, and its text says
+            so by ``truncated``.
+    """
+
+    context: int
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int,
+        stop: Sequence[str] = (),
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[Generation]:
+        """One text a prompt, in their order. The random state of the process stays as it was.
+
+        Args:
+            prompts: one batch.
+            max_new_tokens: of each text, at most.
+            stop: a text ends before the first of these.
+            temperature: 0 takes the likeliest token each time; else tokens are drawn.
+            top_p: drawn from the likeliest tokens that have this share of the probability.
+            seed: of the drawing; the same one gives the same texts.
+        """
+        ...
 
 
 class Callback(Protocol):
-    """Watches a run. Factory: ``factory(**options)``; every method is optional."""
+    """Watches a run, on its main process. Factory: ``factory(**options)``; every method is optional.
 
-    def on_epoch_end(self, cell: Mapping[str, Any], metrics: Mapping[str, float]) -> None: ...
+    One is made for each run. What raises is warned about once, and costs the run nothing.
+    """
+
+    def on_run_start(self, run: Mapping[str, Any]) -> None:
+        """Before any work; ``run`` has its ``folder`` and its ``plan``, as in ``plan.json``."""
+        ...
+
+    def on_cell_start(self, cell: Mapping[str, Any]) -> None:
+        """A cell begins to train; cells that train together all start before the first ends."""
+        ...
+
+    def on_epoch_end(self, cell: Mapping[str, Any], epoch: Mapping[str, Any]) -> None:
+        """Figures of an epoch, as in a record; of cells that train together, told when all have trained."""
+        ...
+
+    def on_cell_end(self, cell: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+        """A cell has its record, done or failed."""
+        ...
+
+    def on_run_end(self, run: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> None:
+        """After all work; one record for each cell that was run."""
+        ...
 
 
 Register = Callable[..., None]

@@ -99,3 +99,20 @@ class Prediction:
     score: float | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
     truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One generated text.
+
+    Attributes:
+        text: without the prompt, and without what ended it.
+        num_tokens: how many were generated.
+        ended: ``"stop"``, at a stop sequence or the model's own end; ``"length"``, at the limit.
+        truncated: True when the prompt was cut to fit the generator.
+    """
+
+    text: str
+    num_tokens: int
+    ended: str
+    truncated: bool = False
