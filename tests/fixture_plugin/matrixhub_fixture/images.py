@@ -82,4 +82,5 @@ class MeanImage(nn.Module):
 
     def forward(self, batch: Batch) -> Features:
         """Pooled (B, D), float32."""
-        return Features(self.linear(batch["pixels_BCHW"].flatten(start_dim=1)))
+        pixels_BN = batch["pixels_BCHW"].flatten(start_dim=1).to(self.linear.weight.dtype)
+        return Features(self.linear(pixels_BN).float())
