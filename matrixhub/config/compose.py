@@ -5,15 +5,18 @@ inside another Hydra application.
 """
 
 import contextlib
+import copy
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra import version
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, RunMode
@@ -167,6 +170,7 @@ class _PlanLauncher:
     composer: Composer
     master: DictConfig
     execute: Execute
+    _composed: dict[tuple[str, ...], DictConfig] = field(default_factory=dict)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         if not job_overrides:
@@ -174,10 +178,32 @@ class _PlanLauncher:
         jobs = []
         for overrides in job_overrides:
             with self.composer.explained(overrides, COMPOSE_FAULTS):
-                config = self.composer.loader.load_sweep_config(self.master, list(overrides))
-                jobs.append(self.composer._job(config, overrides))
+                jobs.append(self.composer._job(self._config(overrides), overrides))
         values = self.execute(jobs)
         return [_returned(value) for value in values]
+
+    def _config(self, overrides: Sequence[str]) -> DictConfig:
+        """The config of a job; what it shares with jobs of other values, but equal options, is composed once.
+
+        Most of a composition goes into finding and merging the options, and Hydra applies values after that.
+        """
+        loader = self.composer.loader
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        values = [override for override in parsed if _is_value(override, loader)]
+        options = tuple(str(override.input_line) for override in parsed if override not in values)
+        if options not in self._composed:
+            self._composed[options] = loader.load_sweep_config(self.master, list(options))
+        config = copy.deepcopy(self._composed[options])
+        loader._apply_overrides_to_config(values, config)
+        config.hydra.overrides.task.extend([str(override.input_line) for override in values])
+        return config
+
+
+def _is_value(override: Override, loader: ConfigLoaderImpl) -> bool:
+    """Whether it sets a value, and chooses no option: told apart as Hydra does it in its defaults list."""
+    group = override.key_or_group
+    is_hydras = group.startswith(("hydra.", "hydra/"))
+    return not is_hydras and (not loader.repository.group_exists(group) or isinstance(override.value(), dict))
 
 
 def _split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -56,6 +56,34 @@ def test_groups_multiply_with_values_in_one_batch() -> None:
     assert jobs[3].overrides[2:] == ("head=mlp", "trainer.lr=0.01")
 
 
+@pytest.mark.parametrize(
+    "axes",
+    [
+        ("trainer.lr=1e-3,1e-2", "head=linear,mlp", "trainer=frozen,finetune"),
+        ("trainer.seed=1,2", "trainer={lr: 0.1},{lr: 0.2, epochs: 3}"),
+        (
+            "encoder.text.dim=4,8",
+            "product.inputs.text.column=[a],[a,b]",
+            "+product.outputs={more: {task: regression, target: x}}",
+        ),
+        ("~encoder/image", "cache_dir=null,here", "++trainer.epochs=1,2"),
+    ],
+)
+def test_each_job_is_what_its_overrides_alone_compose(axes: tuple[str, ...]) -> None:
+    """Jobs share what has equal options; none sees a value of another."""
+    (jobs,) = sweep(*TOY, *axes)
+    assert len(jobs) > 1 and len({str(job.config) for job in jobs}) == len(jobs)
+    for job in jobs:
+        assert Composer().compose(job.overrides) == job
+
+
+def test_a_wrong_value_of_one_job_is_told_as_ever() -> None:
+    with pytest.raises(ConfigError, match=r"trainer\.lrr.*Did you mean 'trainer\.lr'"):
+        sweep(*TOY, "trainer.lrr=1,2")
+    with pytest.raises(ConfigError, match=r"mlpp.*Did you mean 'mlp'"):
+        sweep(*TOY, "head=linear,mlpp", "trainer.lr=1,2")
+
+
 def test_values_below_a_group_that_is_swept_over_reach_every_job() -> None:
     (jobs,) = sweep("product=news,digits", "product.source.limit=7")
     assert [job.config["product"]["source"]["limit"] for job in jobs] == [7, 7]
