@@ -1,7 +1,6 @@
 """Rows through an encoder: length-sorted batches within a budget, prepared ahead in threads."""
 
 import contextlib
-import functools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,13 +25,26 @@ SMALLEST_WINDOW, LARGEST_WINDOW = 128, 4096
 CHUNK = 64
 """Rows that one thread prepares at a time."""
 
+WORKERS = 4
+"""Threads at most that run an encoder on the CPU. Most of its operations are too small to be divided well:
+cores that work on batches of their own wait for nobody."""
+
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
-def ahead(work: Callable[[_In], _Out], jobs: Iterable[_In], *, depth: int = 4) -> Iterator[_Out]:
-    """Results of ``work`` in order, computed in threads at most ``depth`` jobs ahead of their reader."""
-    with ThreadPoolExecutor(max_workers=min(depth, os.cpu_count() or 1)) as pool:
+def ahead(
+    work: Callable[[_In], _Out],
+    jobs: Iterable[_In],
+    *,
+    depth: int = 4,
+    begin: Callable[[], None] | None = None,
+) -> Iterator[_Out]:
+    """Results of ``work`` in order, computed in threads at most ``depth`` jobs ahead of their reader.
+
+    Each thread calls ``begin`` first.
+    """
+    with ThreadPoolExecutor(min(depth, os.cpu_count() or 1), initializer=begin) as pool:
         waiting: deque[Future[_Out]] = deque()
         for job in jobs:
             waiting.append(pool.submit(work, job))
@@ -45,6 +57,30 @@ def ahead(work: Callable[[_In], _Out], jobs: Iterable[_In], *, depth: int = 4) -
 def takes_nulls(encoder: Any) -> bool:
     """Whether the encoder reads missing values too."""
     return bool(getattr(encoder.processor, "takes_nulls", False))
+
+
+def num_workers(device: torch.device) -> int:
+    """How many batches a model on ``device`` works on at a time."""
+    return min(WORKERS, torch.get_num_threads()) if device.type == "cpu" else 1
+
+
+def in_parallel(work: Callable[[_In], _Out], jobs: Iterable[_In], device: torch.device) -> Iterator[_Out]:
+    """Results, in order, of work that a model on ``device`` does; on the CPU, several jobs at a time."""
+    threads, workers = torch.get_num_threads(), num_workers(device)
+    if workers == 1:
+        yield from map(work, jobs)
+        return
+    dtype, is_on = torch.get_autocast_dtype(device.type), torch.is_autocast_enabled(device.type)
+
+    def alone(job: _In) -> _Out:
+        # Both modes belong to a thread, and are handed on.
+        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=is_on):
+            return work(job)
+
+    try:
+        yield from ahead(alone, jobs, depth=workers, begin=lambda: torch.set_num_threads(threads // workers))
+    finally:
+        torch.set_num_threads(threads)  # what threads to come begin with
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
@@ -114,24 +150,29 @@ def encode_rows(
     Raises:
         DataError: a value cannot be processed; names the row, counted within ``values``.
     """
-    budget = budget or encoder.budget
+    budget, processor = budget or encoder.budget, encoder.processor
     window = min(LARGEST_WINDOW, max(SMALLEST_WINDOW, 2 * budget))
     starts = range(0, len(values), window)
-    prepared = ahead(
-        lambda start: prepare_rows(encoder.processor, values[start : start + window], start), starts, depth=1
-    )
-    for start, items in zip(starts, prepared, strict=True):
-        batches = budget_batches([encoder.processor.size(item) for item in items], budget)
-        collated = ahead(functools.partial(_collate, encoder.processor, items), batches)
-        for rows, batch in zip(batches, collated, strict=True):
-            features = _to_cpu(encoder(to_device(batch, device)), level)
-            _check_finite(features, [start + i for i in rows])
-            truncated = batch.get("truncated", torch.zeros(len(rows), dtype=torch.bool))
-            yield Encoded([start + i for i in rows], features, truncated)
 
+    def prepare(start: int) -> list[Any]:
+        return prepare_rows(processor, values[start : start + window], start)
 
-def _collate(processor: Processor, items: Sequence[Any], rows: Sequence[int]) -> Batch:
-    return processor.collate([items[i] for i in rows])
+    def batches() -> Iterator[tuple[list[int], list[Any]]]:
+        for start, items in zip(starts, ahead(prepare, starts, depth=1), strict=True):
+            for rows in budget_batches([processor.size(item) for item in items], budget):
+                yield [start + i for i in rows], [items[i] for i in rows]
+
+    def collate(job: tuple[list[int], list[Any]]) -> tuple[list[int], Batch]:
+        return job[0], processor.collate(job[1])
+
+    def forward(job: tuple[list[int], Batch]) -> Encoded:
+        positions, batch = job
+        truncated = batch.get("truncated", torch.zeros(len(positions), dtype=torch.bool))
+        return Encoded(positions, _to_cpu(encoder(to_device(batch, device)), level), truncated)
+
+    for encoded in in_parallel(forward, ahead(collate, batches()), device):
+        _check_finite(encoded.features, encoded.positions)
+        yield encoded
 
 
 def _check_finite(features: Features, rows: Sequence[int]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from matrixhub.data.batching import budget_batches
-from matrixhub.run.encode import prepare_rows, table_rows, to_device
+from matrixhub.run.encode import in_parallel, num_workers, prepare_rows, table_rows, to_device
 from matrixhub.run.setting import Setting, running
 from matrixhub.types import Features
 
@@ -124,10 +124,13 @@ class Sample:
         return best
 
     def _seconds(self, items: Sequence[Any]) -> float:
+        """Of a batch, where as many run at a time as will when all rows are encoded."""
         batch = to_device(self.encoder.processor.collate(items), self.device)
+        count = num_workers(self.device)
         started = time.perf_counter()
-        self.encoder(batch).pooled_BD.cpu()
-        return time.perf_counter() - started
+        for _ in in_parallel(lambda one: self.encoder(one).pooled_BD.cpu(), [batch] * count, self.device):
+            pass
+        return (time.perf_counter() - started) / count
 
     def _features(self, setting: Setting) -> tuple[Tensor, list[Tensor]]:
         """Pooled (N, D), and the real tokens of each row as one vector, where there are tokens."""

@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +18,7 @@ from matrixhub.run.encode import (
     ahead,
     encode_part,
     encode_rows,
+    in_parallel,
     joined,
     prepare_rows,
     table_rows,
@@ -57,6 +58,48 @@ def test_work_runs_ahead_of_its_reader_but_not_without_end() -> None:
     assert len(started) <= 4
     assert list(results)[-1] == 99
     assert threading.active_count() < 20
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_several_batches_run_at_a_time_in_the_modes_of_the_caller() -> None:
+    together = threading.Barrier(2, timeout=10)
+
+    def work(number: int) -> tuple[int, bool, torch.dtype, int]:
+        together.wait()
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+        return number, torch.is_inference_mode_enabled(), product.dtype, torch.get_num_threads()
+
+    with torch.autocast("cpu", torch.bfloat16):
+        found = list(in_parallel(work, range(8), CPU))
+    assert found == [(number, True, torch.bfloat16, 1) for number in range(8)]
+    assert torch.get_num_threads() == 2
+    (threads,) = ahead(lambda _: torch.get_num_threads(), [0])
+    assert threads == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_rows_come_in_order_from_several_threads() -> None:
+    encoder, values = hash_text(budget=24), texts(300)
+    found = [position for one in encode_rows(encoder, values, device=CPU) for position in one.positions]
+    assert sorted(found) == list(range(300))
+    many, alone = encode(encoder, values), encode(encoder, values[170])
+    torch.testing.assert_close(many.pooled_BD[170], alone.pooled_BD[0], atol=1e-6, rtol=0)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_an_error_of_one_of_several_threads_names_its_row() -> None:
+    with pytest.raises(DataError) as raised:
+        list(encode_rows(hash_text(budget=8), [*texts(90), None], device=CPU))
+    assert raised.value.row == 90
+    assert torch.get_num_threads() == 2
 
 
 def test_an_error_of_a_thread_reaches_the_reader() -> None:
