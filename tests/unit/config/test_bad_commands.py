@@ -116,7 +116,7 @@ def check(code: int, out: str, err: str, words: tuple[str, ...]) -> None:
     assert "Traceback" not in err
     message = err.removeprefix("matrixhub: ").rstrip("\n")
     assert "\n" not in message
-    assert len(message) < 300
+    assert len(message) < 400
     for word in words:
         assert word in message
 
