@@ -194,7 +194,7 @@ class Suite:
             found = self.result(owner, needed)
             if found.blocks:
                 raise Blocked(found.seen)
-            if found.outcome in (Outcome.FAILED, Outcome.EXPECTED):
+            if found.outcome is Outcome.FAILED:
                 raise Blocked(f"not asked while {name} fails")
 
 

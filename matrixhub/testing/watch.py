@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+_TORCHS = ("TORCHINDUCTOR_", "TRITON_")
 _HERE = ("127.", "::1", "localhost", "0.0.0.0")
 
 
@@ -100,7 +101,7 @@ def _places() -> dict[str, Place]:
     root = logging.getLogger()
     places: dict[str, Place] = {
         "the working folder": (os.getcwd, os.chdir),
-        "the environment": (lambda: dict(os.environ), _set_environment),
+        "the environment": (_environment, _set_environment),
         "the handlers of the root logger": (lambda: list(root.handlers), _set_handlers),
         "the level of the root logger": (lambda: root.level, root.setLevel),
         "sys.path": (lambda: list(sys.path), _set_path),
@@ -118,8 +119,14 @@ def _places() -> dict[str, Place]:
     return places
 
 
+def _environment() -> dict[str, str]:
+    """Without what torch itself sets when some of its modules are imported."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(_TORCHS)}
+
+
 def _set_environment(values: dict[str, str]) -> None:
-    os.environ.clear()
+    for key in _environment().keys() - values.keys():
+        del os.environ[key]
     os.environ.update(values)
 
 

@@ -5,7 +5,7 @@ import io
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
 
-from matrixhub.testing.check import check, fail
+from matrixhub.testing.check import check, fail, skip
 from matrixhub.testing.checks.build import MODULES
 from matrixhub.testing.compare import apart, changed, is_finite
 from matrixhub.testing.subject import Subject, told
@@ -73,6 +73,8 @@ def gradients_reach_parameters(subject: Subject) -> None:
     requires_grad=False on what is not to be trained.
     """
     module = subject.build()
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        skip("it has nothing to train")
     with subject.watched():
         subject.exercise.loss(module, subject.inputs).backward()  # type: ignore[no-untyped-call]
     for name, parameter in module.named_parameters():
@@ -150,8 +152,9 @@ def builds_on_meta(subject: Subject) -> None:
 
 @check(*LEARNING, needs=("answers", "deterministic_in_eval"))
 def runs_in_bfloat16(subject: Subject) -> None:
-    """With its weights in bfloat16 it gives finite outputs that agree with those in float32: the fastest way
-    to encode on most machines. Constants of modules without parameters stay in float32, as they do in a run.
+    """An encoder with its weights in bfloat16, a head or fusion under autocast to it, gives finite outputs
+    that agree with those in float32: the fastest way to run on most machines. Constants of modules without
+    parameters stay in float32, as in a run.
 
     Mend: turn inputs to the dtype of the weights (x.to(self.linear.weight.dtype)), and sums and norms to
     float32.
@@ -161,11 +164,11 @@ def runs_in_bfloat16(subject: Subject) -> None:
 
     from matrixhub.run.setting import Setting, running
 
-    module = subject.build()
-    setting = Setting("bfloat16", 1, channels_last=False)
+    precision = "bfloat16" if subject.kind == "encoder" else "autocast"
+    setting = Setting(precision, 1, channels_last=False)
     try:
-        with running(module, setting):
-            found = subject.answers(module)
+        with running(subject.built, setting):
+            found = subject.answers()
     except Exception as error:
         fail(f"it raises there: {told(error)}")
     for name, exact in subject.answered.items():

@@ -1,1 +1,97 @@
-"""Checks of transform."""
+"""Checks of transforms: rows to rows, the same every time, when training and when answering."""
+
+from typing import TYPE_CHECKING, Any
+
+from matrixhub.testing.check import check, fail
+from matrixhub.testing.rows import sentences
+from matrixhub.testing.subject import Subject
+from matrixhub.types import SPLIT_COLUMN
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TARGET = "label"
+
+
+@check("transform", needs=("builds",))
+def tables_to_tables(subject: Subject) -> None:
+    """Called with a pyarrow table it returns one, with at least one row of the kit's twenty and the column of
+    given splits; other columns may come and go.
+
+    Mend: return a pyarrow.Table; keep the columns that are none of your business.
+    """
+    import pyarrow as pa
+
+    found = _transformed(subject, table(subject))
+    if not isinstance(found, pa.Table):
+        fail(f"it returns a {type(found).__name__}")
+    if not found.num_rows:
+        fail("it drops all rows")
+    if SPLIT_COLUMN not in found.column_names:
+        fail(f"it drops the column {SPLIT_COLUMN}, which says what is for training and what for testing")
+
+
+@check("transform", needs=("tables_to_tables",))
+def same_rows_every_time(subject: Subject) -> None:
+    """The same table gives the same rows, by this one and by another of the same options.
+
+    Mend: seed what is drawn by an option; keep nothing from one call to the next.
+    """
+    import torch
+
+    given = table(subject)
+    first = _transformed(subject, given)
+    with torch.random.fork_rng(devices=[]):
+        for how, one in (("when called again", subject.built), ("from another one", subject.build())):
+            torch.manual_seed(99)
+            if not _transformed(subject, given, one).equals(first):
+                fail(f"the same table gives other rows {how}")
+
+
+@check("transform", needs=("tables_to_tables",))
+def needs_no_target(subject: Subject) -> None:
+    """It works without the column of right answers: there is none in the rows that a product is to answer.
+
+    Mend: ask whether the column is there (if name in table.column_names) before you read it.
+    """
+    try:
+        _transformed(subject, table(subject).drop_columns([TARGET]))
+    except Exception as error:
+        fail(f"without the column '{TARGET}' it raises {type(error).__name__}: {error}")
+
+
+@check("transform", needs=("tables_to_tables", "same_rows_every_time"))
+def answers_each_row_alone(subject: Subject) -> None:
+    """A row that it keeps has the same values when it comes alone: a product answers one row as it answers
+    many.
+
+    Mend: take nothing over the rows of the table (a mean, a rank) for the values of a column.
+    """
+    whole = table(subject)
+    together = _transformed(subject, whole).to_pylist()
+    for number in range(3):
+        alone = _transformed(subject, whole.slice(number, 1)).to_pylist()
+        if alone and alone[0] not in together:
+            fail(f"row {number + 1} alone has other values than among {whole.num_rows}")
+
+
+def table(subject: Subject) -> "pa.Table":
+    """Twenty rows of text, numbers and labels; declared rows of ``table`` instead, where there are any."""
+    import pyarrow as pa
+
+    if declared := subject.rows.get("table"):
+        return pa.Table.from_pylist(declared)
+    count = 20
+    return pa.table(
+        {
+            "text": [*sentences(count - 2), "", "row 0 says about blue"],
+            "number": [float(i % 7) for i in range(count)],
+            TARGET: ["red" if i % 2 else "blue" for i in range(count)],
+            SPLIT_COLUMN: ["train" if i % 5 else "test" for i in range(count)],
+        }
+    )
+
+
+def _transformed(subject: Subject, given: "pa.Table", transform: Any = None) -> "pa.Table":
+    with subject.watched():
+        return (subject.built if transform is None else transform)(given)
