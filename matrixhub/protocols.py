@@ -44,11 +44,13 @@ class Transform(Protocol):
 
     The same table always gives the same rows. When a product is trained it sees all of them at once, and may
     drop some, and add or change columns. The trained product applies it again to what it is to answer, any
-    number of rows at a time: then there may be no target column, and every row must stay in its place.
+    number of rows at a time: then there may be no target column, and every row must stay in its place. One
+    that is for training alone, such as one that drops duplicates, has an attribute ``training_only = True``,
+    and is left out there.
     """
 
     def __call__(self, table: "pa.Table") -> "pa.Table":
-        """Another table; field metadata of columns that are left alone stays as it was."""
+        """Another table, with all columns of this one."""
         ...
 
 
@@ -246,8 +248,8 @@ class Callback(Protocol):
     One is made for each run. What raises is warned about once, and costs the run nothing.
     """
 
-    def on_run_start(self, run: Mapping[str, Any]) -> None:
-        """Before any work; ``run`` has its ``folder`` and its ``plan``, as in ``plan.json``."""
+    def on_run_start(self, run: Any) -> None:
+        """Before any work; ``run`` is a ``matrixhub.Run`` without records. Each batch of a search is one."""
         ...
 
     def on_cell_start(self, cell: Mapping[str, Any]) -> None:
@@ -262,8 +264,8 @@ class Callback(Protocol):
         """A cell has its record, done or failed."""
         ...
 
-    def on_run_end(self, run: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> None:
-        """After all work; one record for each cell that was run."""
+    def on_run_end(self, run: Any, records: Sequence[Mapping[str, Any]]) -> None:
+        """After all work, also of a run that was ended; one record for each cell that it has done."""
         ...
 
 

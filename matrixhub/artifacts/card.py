@@ -139,6 +139,8 @@ def _training(manifest: Mapping[str, Any]) -> Iterator[str]:
     encoders = ", ".join(f"{_code(one['name'])} of {m}" for m, one in manifest["encoder"].items())
     yield f"- Rows: {rows['train']:,} to train on, {rows['validation']:,} to choose the epoch by."
     yield f"- Source: {_code(manifest['source'])}, product {_code(manifest['product']['name'])}."
+    if through := manifest.get("transform"):
+        yield f"- Rows went through: {_list([one['name'] for one in through])}."
     if manifest.get("fingerprint"):
         yield f"- Fingerprint of the rows: {_code(manifest['fingerprint'])}."
     yield f"- Encoders ({kept}): {encoders}. Head: {_code(manifest['head']['name'])}."

@@ -17,6 +17,9 @@ HOMES = {
 }
 """Groups whose options all come with plugins, and the first-party ones that have some."""
 
+SEVERAL = ("product/transform", "callback")
+"""Groups of which any number are chosen, in an order."""
+
 
 def all_groups(loader: ConfigLoaderImpl) -> set[str]:
     """Every group of options, nested ones too."""
@@ -73,6 +76,10 @@ def _misuse(override: Override, groups: set[str], options: Iterable[str]) -> str
     group, typed = override.key_or_group, override.input_line
     below = sorted(g for g in groups if g.startswith(f"{group}/"))
     match override.value():
+        case None if group in SEVERAL:
+            return f"'{typed}': to leave them out, type {group}=[]."
+        case list() | str() if group in SEVERAL:
+            return ""
         case None if group == "product":
             return f"'{typed}': choose one, {group}=NAME. Allowed: {', '.join(sorted(options))}."
         case None:

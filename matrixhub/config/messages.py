@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import yaml  # type: ignore[import-untyped]
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException, ValidationError
@@ -31,7 +32,10 @@ def explain(error: Exception, overrides: Sequence[str], loader: ConfigLoaderImpl
         return found
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        return unknown_option(group, name, error.options or ())
+        # Of one of several, Hydra does not tell what there is.
+        return unknown_option(
+            group, name, error.options or loader.get_group_options(group, ObjectType.CONFIG)
+        )
     # Hydra names the YAML file it was reading, and leaves OmegaConf's error behind as the context.
     file = re.match(r"In '(.+)': \w+ raised while composing", str(error))
     place = f"{file[1]}.yaml: " if file else ""

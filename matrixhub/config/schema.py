@@ -56,6 +56,8 @@ class ProductConfig:
     """Of its folder and its rows in the leaderboard."""
     source: Any = MISSING
     """Component of kind source, with its options: choose with product/source=NAME."""
+    transform: dict[str, Any] = field(default_factory=dict)
+    """What rows go through before all else, in order: choose with product/transform=[NAME,NAME]."""
     inputs: dict[str, InputConfig] = field(default_factory=dict)
     """By name; most products have one."""
     outputs: dict[str, OutputConfig] = field(default_factory=dict)
@@ -159,6 +161,8 @@ class RootConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     launch: LaunchConfig = field(default_factory=LaunchConfig)
+    callback: dict[str, Any] = field(default_factory=dict)
+    """Who watches the run: choose with callback=[NAME,NAME]. No part of a cell."""
     baseline: bool = True
     """Score the simplest honest alternatives beside each product."""
     output_dir: str = "runs"

@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 
 import matrixhub
 from matrixhub.config import optuna
+from matrixhub.config.groups import SEVERAL
 from matrixhub.config.schema import RootConfig
 from matrixhub.plugins import hub
 from matrixhub.registry import Component
@@ -56,8 +57,7 @@ class RegistrySource(ConfigSource):
         return True
 
     def is_group(self, config_path: str) -> bool:
-        groups = {*hub().registry.groups, SWEEPERS}
-        return not config_path or any(f"{g}/".startswith(f"{config_path}/") for g in groups)
+        return not config_path or any(f"{g}/".startswith(f"{config_path}/") for g in (*_groups(), SWEEPERS))
 
     def is_config(self, config_path: str) -> bool:
         return config_path in (SCHEMA, MODALITIES, OPTUNA) or self._component(config_path) is not None
@@ -71,7 +71,7 @@ class RegistrySource(ConfigSource):
             )
         if results_filter in (None, ObjectType.GROUP):
             below = f"{config_path}/" if config_path else ""
-            names |= {g[len(below) :].partition("/")[0] for g in registry.groups if g.startswith(below)}
+            names |= {g[len(below) :].partition("/")[0] for g in _groups() if g.startswith(below)}
         return sorted(names)
 
     def load_config(self, config_path: str) -> ConfigResult:
@@ -89,7 +89,7 @@ class RegistrySource(ConfigSource):
             provider=self.provider,
             path=f"{self.scheme()}://{config_path}",
             config=node,
-            header={"package": None},
+            header={"package": _package(config_path)},
         )
 
     @staticmethod
@@ -126,6 +126,22 @@ class StructuredConfigSource(structured_config_source.StructuredConfigSource):
 
 def _is_hydras(config_path: str) -> bool:
     return config_path in ("", "hydra") or config_path.startswith("hydra/")
+
+
+def _groups() -> set[str]:
+    """Groups of components; those that are there without any are in the defaults list."""
+    return {*hub().registry.groups, *SEVERAL}
+
+
+def _package(config_path: str) -> str | None:
+    """Where an option lands: in the group's node, or in one of its own where several may be chosen."""
+    group, _, option = config_path.rpartition("/")
+    options = hub().registry.group_options(group)
+    if group not in SEVERAL or option not in options:
+        return None
+    component = options[option]
+    name = component.alias if component.alias in options else component.name.replace(".", "_")
+    return f"{group.replace('/', '.')}.{name}"
 
 
 def _only_encoders() -> list[Any]:

@@ -33,6 +33,7 @@ class Cell:
         overrides: what was typed for it.
         distributions: version of each installed package that it uses.
         state: what its parts depend on beside their options: code, rows, local weights; see ``identity``.
+        transform: component options of what the rows go through, in order.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Cell:
     overrides: tuple[str, ...]
     distributions: dict[str, str]
     state: dict[str, State] = field(default_factory=dict)
+    transform: list[Options] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -79,7 +81,7 @@ class Cell:
 
     def component_options(self) -> list[tuple[str, Options]]:
         """Every (kind, options) it is made of."""
-        parts = {"source": self.source, "encoder": self.encoder, "fusion": self.fusion, "head": self.head}
+        parts = {kind: getattr(self, kind) for kind in ("source", "transform", "encoder", "fusion", "head")}
         return [(group.partition("/")[0], options) for group, options in _used(parts).items()]
 
 
@@ -98,7 +100,7 @@ def resolve(job: Job, hub: Hub, look: Look = unseen) -> Cell:
     """
     config = job.config
     product = dict(config["product"])
-    source = product.pop("source")
+    source, transforms = product.pop("source"), product.pop("transform")
     _require_filled(config["product"], "product")
     if not product["inputs"] or not product["outputs"]:
         raise ConfigError(
@@ -109,6 +111,7 @@ def resolve(job: Job, hub: Hub, look: Look = unseen) -> Cell:
     parts: dict[str, Any] = {
         "product": product,
         "source": _component(hub, "source", source, "product/source"),
+        "transform": components(hub, "transform", transforms, "product/transform"),
         "encoder": encoders,
         "fusion": _component(hub, "fusion", config["fusion"], "fusion")
         if len(product["inputs"]) > 1
@@ -177,6 +180,18 @@ def _encoder(config: Mapping[str, Any], modality: str, hub: Hub) -> Options:
     return _component(hub, "encoder", options, f"encoder/{modality}")
 
 
+def components(hub: Hub, kind: str, chosen: Mapping[str, Any], group: str) -> list[Options]:
+    """As ``_component``, of each that was chosen in a group of several."""
+    for name, options in chosen.items():
+        if not isinstance(options, Mapping) or not options.get("name"):
+            node = group.replace("/", ".")
+            raise ConfigError(
+                f"{node}.{name} is no {kind}: choose some with {group}=[NAME,NAME]; a preset of one begins "
+                f"with the line '# @package {node}.NAME'."
+            )
+    return [_component(hub, kind, options, f"{group}/{name}") for name, options in chosen.items()]
+
+
 def _component(hub: Hub, kind: str, options: Any, group: str) -> Options:
     """The options with the component's full name and every default filled in, checked by field."""
     if not options or not options.get("name"):
@@ -208,8 +223,9 @@ def _require_filled(node: Any, path: str) -> None:
 def _used(parts: Mapping[str, Any]) -> dict[str, Options]:
     """Options of every component by the group it is chosen in."""
     encoders = {f"encoder/{modality}": options for modality, options in parts["encoder"].items()}
+    transforms = {f"transform/{i}": options for i, options in enumerate(parts["transform"])}
     fusion = {"fusion": parts["fusion"]} if parts["fusion"] else {}
-    return {"source": parts["source"], **encoders, **fusion, "head": parts["head"]}
+    return {"source": parts["source"], **transforms, **encoders, **fusion, "head": parts["head"]}
 
 
 def _found(hub: Hub, group: str, options: Options) -> Component:

@@ -54,7 +54,7 @@ def share(cells: Iterable[Cell]) -> list[Stage]:
 
 def _stages(cell: Cell) -> list[Stage]:
     product = cell.product
-    load = _stage(cell, "load", cell.source["name"], {"source": cell.source})
+    load = _stage(cell, "load", _rows(cell), {"source": cell.source, "transform": cell.transform})
     columns = {name: i["column"] for name, i in product["inputs"].items()}
     split_spec = {
         "columns": columns,
@@ -65,6 +65,12 @@ def _stages(cell: Cell) -> list[Stage]:
     encodes = _encodes(cell, load) if cell.training in ("frozen", "partial") else []
     train = _stage(cell, "train", cell.name, {"cell": cell.id}, load, split, *encodes)
     return [load, split, *encodes, train]
+
+
+def _rows(cell: Cell) -> str:
+    """Where rows come from and what they go through."""
+    through = ", ".join(str(one["name"]) for one in cell.transform)
+    return f"{cell.source['name']}{f' through {through}' if through else ''}"
 
 
 def _encodes(cell: Cell, load: Stage) -> list[Stage]:

@@ -21,6 +21,7 @@ from matrixhub.run.records import append_record, failure_record, log_unexpected
 from matrixhub.run.session import Session
 from matrixhub.run.targets import fit_targets
 from matrixhub.run.train import Given, Trained, own_failures, together_key, train_cells
+from matrixhub.run.transform import transformed
 
 
 @dataclass(slots=True)
@@ -109,10 +110,11 @@ class Executor:
                 self.doomed[stage.spec["cell"]] = failure
 
     def _load(self, stage: Stage) -> pa.Table:
-        table = self.session.together(lambda: build("source", stage.spec["source"]).read())
+        source = stage.spec["source"]
+        table = self.session.together(lambda: build("source", source).read())
         if not table.num_rows:
-            raise DataError(f"{stage.label} has no rows.")
-        return table
+            raise DataError(f"{source['name']} has no rows.")
+        return self.session.together(lambda: transformed(table, stage.spec["transform"]))
 
     def _split(self, stage: Stage) -> Splits:
         (table,) = self._needed(stage)

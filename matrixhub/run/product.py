@@ -15,6 +15,7 @@ from matrixhub.data.columns import as_columns, values
 from matrixhub.errors import DataError
 from matrixhub.run.encode import encode_rows, joined, table_rows, takes_nulls
 from matrixhub.run.model import ProductModel
+from matrixhub.run.transform import Answering
 from matrixhub.types import Features, Prediction
 
 FILE_KEYS = {"bytes", "path"}
@@ -44,6 +45,7 @@ class Product:
         self.folder = folder
         self.inputs: dict[str, Any] = manifest["product"]["inputs"]
         self.outputs: dict[str, Any] = manifest["product"]["outputs"]
+        self.transform = Answering(manifest.get("transform", ()))
 
     @property
     def name(self) -> str:
@@ -72,25 +74,53 @@ class Product:
         """Answers to rows, in their order."""
         if not len(rows):
             return []
+        if self.transform.transforms:
+            return self.predict_table(self._table(rows))
         by_input = {name: [self._pick(row, name, i) for i, row in enumerate(rows)] for name in self.inputs}
         return self._answers(by_input)
 
     def predict_table(self, table: pa.Table) -> list[Answer]:
-        """Answers to the rows of an Arrow table that has the product's columns.
+        """Answers to the rows of an Arrow table that has the product's columns, or those its transforms read.
 
         Raises:
             DataError: a column is missing; a value cannot be read, with its row.
+            PluginError: a transform fails, or drops a row.
         """
-        return self._answers(self._columns(table)) if table.num_rows else []
+        return self._answers(self._columns(self.transform(table))) if table.num_rows else []
 
     def outputs_of(self, table: pa.Table) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
         """Raw outputs of every head over the rows of a table, and the mask of words, if any.
+
+        Args:
+            table: after ``transform``.
 
         Raises:
             DataError: as ``predict_table``.
         """
         outputs, mask, _ = self._forward(self._columns(table))
         return outputs, mask
+
+    def _table(self, rows: Sequence[Any]) -> pa.Table:
+        """Rows as transforms take them: what is written by input names, by columns; what else it holds, too.
+
+        Raises:
+            DataError: a value that no table holds, such as an image in memory; a row of another form.
+        """
+        found = [self._by_column(row, i) for i, row in enumerate(rows)]
+        try:
+            return pa.Table.from_pylist(found)
+        except (pa.ArrowException, TypeError) as error:
+            raise DataError(
+                f"this product's transforms read tables, which hold no such value: {error}"
+            ) from None
+
+    def _by_column(self, row: Any, position: int) -> dict[str, Any]:
+        known = dict(row) if isinstance(row, Mapping) and not row.keys() <= FILE_KEYS else {}
+        for name in [name for name in self.inputs if not known or name in known]:
+            columns, value = as_columns(self.inputs[name]["column"]), self._raw(row, name, position)
+            known.pop(name, None)
+            known |= dict(zip(columns, value if len(columns) > 1 else [value], strict=True))
+        return known
 
     def _columns(self, table: pa.Table) -> dict[str, list[Any]]:
         for column in self.columns:
@@ -111,6 +141,10 @@ class Product:
 
     def _pick(self, row: Any, name: str, position: int) -> Any:
         """The value of one input in a row, whichever way the row is written."""
+        value = self._raw(row, name, position)
+        return value.split() if self._words and isinstance(value, str) else value
+
+    def _raw(self, row: Any, name: str, position: int) -> Any:
         columns = as_columns(self.inputs[name]["column"])
         if isinstance(row, Mapping) and name in row:
             value = row[name]
@@ -122,7 +156,7 @@ class Product:
             raise DataError(self._needs(row), row=position)
         else:
             value = row
-        return value.split() if self._words and isinstance(value, str) else value
+        return value
 
     def _needs(self, row: Any) -> str:
         """What is wrong with a row that lacks an input."""

@@ -84,6 +84,7 @@ def _manifest(cell: Cell, model: ProductModel, targets: Mapping[str, Target]) ->
         "cell": cell.id,
         "product": cell.product,
         "source": cell.source["name"],
+        "transform": cell.transform,
         "fingerprint": next((state["rows"] for state in cell.state.values() if "rows" in state), None),
         "encoder": cell.encoder,
         "fusion": cell.fusion,
@@ -176,7 +177,8 @@ def best_device() -> str:
 
 
 def _require_components(manifest: Mapping[str, Any]) -> None:
-    used = [("encoder", options) for options in manifest["encoder"].values()]
+    used = [("transform", options) for options in manifest.get("transform", [])]
+    used += [("encoder", options) for options in manifest["encoder"].values()]
     used += [("fusion", manifest["fusion"])] if manifest["fusion"] else []
     for kind, options in [*used, ("head", manifest["head"])]:
         name = options["name"]

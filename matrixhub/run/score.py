@@ -28,8 +28,9 @@ def score_product(product: Product, source: Source) -> Scores:
         if not table.num_rows:
             continue
         with rows_from(first_row):
-            targets = encode_targets(table, product.outputs, product.inputs, specs)
-            found, mask = product.outputs_of(table)
+            rows = product.transform(table)
+            targets = encode_targets(rows, product.outputs, product.inputs, specs)
+            found, mask = product.outputs_of(rows)
         for name in specs:
             outputs[name].append(found[name].float().cpu())
             wanted[name].append(targets[name])

@@ -1,7 +1,7 @@
 """What the fixture plugin offers. Nothing heavy is imported here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from matrixhub import Register, hookimpl
@@ -51,9 +51,37 @@ class ToyConfig:
     """Come already split: 70 % train, 10 % validation, 20 % test."""
 
 
+@dataclass
+class JoinConfig:
+    """Texts of several columns in one."""
+
+    columns: list[str] = field(default_factory=lambda: ["text"])
+    """Which, in this order."""
+    into: str = "joined"
+    """The column that is added."""
+
+
+@dataclass
+class LongerConfig:
+    """Rows of at least so many words."""
+
+    column: str = "text"
+    """Holds the words."""
+    least: int = 1
+    """How many."""
+
+
+@dataclass
+class DistinctConfig:
+    """The first row of each text."""
+
+    column: str = "text"
+    """Holds the text."""
+
+
 @hookimpl
 def matrixhub_components(register: Register) -> None:
-    """Two encoders and a source."""
+    """Encoders, a source, transforms."""
     register(
         "encoder",
         "hash_text",
@@ -71,6 +99,9 @@ def matrixhub_components(register: Register) -> None:
         produces="pooled",
     )
     register("source", "toy", "matrixhub_fixture.toy:ToySource", config=ToyConfig)
+    register("transform", "join", "matrixhub_fixture.transforms:Join", config=JoinConfig)
+    register("transform", "longer", "matrixhub_fixture.transforms:Longer", config=LongerConfig)
+    register("transform", "distinct", "matrixhub_fixture.transforms:Distinct", config=DistinctConfig)
 
 
 @hookimpl

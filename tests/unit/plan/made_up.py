@@ -44,6 +44,8 @@ def make_hub(*, version: str = "2.1") -> Hub:
         component("head", "line", Nothing, "pooled", TASKS[:3]),
         component("head", "deep", Encode, "", TASKS),
         component("fusion", "side", Nothing),
+        component("transform", "clean", Rows),
+        component("transform", "once", Nothing),
     ):
         hub.registry.add(Component(**{**{k: getattr(each, k) for k in each.__slots__}, "version": version}))
     return hub
@@ -59,6 +61,7 @@ CONFIG: dict[str, Any] = {
     "product": {
         "name": "mail",
         "source": {"name": "acme.rows", "path": "mail.csv"},
+        "transform": {},
         "inputs": {"body": {"column": "body", "modality": "text"}},
         "outputs": {
             "topic": {
