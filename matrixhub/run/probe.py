@@ -26,9 +26,9 @@ from matrixhub.run.setting import Setting, as_built
 FEW = 64
 """Rows that are not worth a look at the clock."""
 
-SHARE, SHORTEST, LONGEST = 0.1, 1.0, 20.0
+SHARE, SHORTEST, LONGEST = 0.1, 3.0, 20.0
 """A search may take this share of what encoding in float32 would, but no more than ``LONGEST`` seconds; with
-less than ``SHORTEST`` there is none."""
+less than ``SHORTEST`` there is none: no more than one or two ways could be timed."""
 
 PRECISION_GAIN, GAIN = 1.1, 1.03
 """How many times as fast a change must be to be worth it: less may be chance, or not worth the rounding."""
@@ -164,9 +164,9 @@ class _Memory:
 
 def _decide(memory: _Memory, sample: Sample, built: Setting, *, precisions: Sequence[str]) -> None:
     if memory.setting is None:
-        pace = sample.pace(built)
-        seconds = min(LONGEST, SHARE * pace * sample.num_rows)
+        seconds = min(LONGEST, SHARE * sample.rough_pace(built) * sample.num_rows)
         if seconds >= SHORTEST:
+            pace = sample.pace(built)
             memory.setting = search(sample, built, precisions=precisions, pace=pace, seconds=seconds)
         memory.samples[sample.digest] = memory.setting is not None
     else:

@@ -27,6 +27,9 @@ LARGEST_ERROR = 0.01
 """Squared distance between the two, as a share of the variance between rows. Where all rows lie close
 together, cosines are near 1 even if what tells the rows apart is lost."""
 
+FEW = 8
+"""Rows of a batch that tells about how long all of them take."""
+
 TIMES, ENOUGH = 3, 0.5
 """How often a batch is timed after the first, if it looks promising and these seconds are not over; the
 shortest time counts."""
@@ -59,6 +62,15 @@ class Sample:
     def has_convolutions(self) -> bool:
         """Whether the layout of the encoder's weights can matter."""
         return any(isinstance(module, nn.Conv2d) for module in self.encoder.modules())
+
+    def rough_pace(self, setting: Setting) -> float:
+        """Seconds a row, from one small batch; as ``pace`` does, inf if it fails."""
+        items = [self._typical] * min(FEW, max(1, setting.budget // max(1, self._size(self._typical))))
+        try:
+            with running(self.encoder, setting), torch.inference_mode():
+                return self._seconds(items) / len(items)
+        except Exception:
+            return math.inf
 
     def pace(self, setting: Setting, *, than: float = math.inf) -> float:
         """Seconds a row in full batches; only roughly where it is more than ``than``, inf if it fails."""

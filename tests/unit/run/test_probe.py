@@ -64,6 +64,7 @@ def paces(monkeypatch: pytest.MonkeyPatch) -> Paces:
             return seconds.get(setting.precision, math.inf) * (1 + abs(math.log2(setting.budget / 256)) / 10)
 
         monkeypatch.setattr(Sample, "pace", pace)
+        monkeypatch.setattr(Sample, "rough_pace", lambda self, setting: seconds[setting.precision])
         return timed
 
     return use
@@ -142,6 +143,8 @@ def test_what_raises_has_no_pace_and_leaves_no_trace() -> None:
     one = sample(encoder, texts(100))
     assert one.pace(Setting("bfloat16", 64, False)) == math.inf
     assert 0 < one.pace(as_built(encoder)) < 1
+    assert 0 < one.rough_pace(as_built(encoder)) < 1
+    assert one.rough_pace(Setting("bfloat16", 64, False)) == math.inf
     assert next(encoder.parameters()).dtype == torch.float32
 
 
