@@ -2,13 +2,16 @@
 
 import hashlib
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from matrixhub.data.units import Unit
+import numpy as np
+from numpy.typing import NDArray
+
+from matrixhub.data.units import Digests, Numbers, Units, as_bytes, numbered
 from matrixhub.errors import ConfigError
 
 TRAIN, VALIDATION, TEST = range(3)
+Parts = NDArray[np.int8]
 Fractions = tuple[float, float, float]
 """Of training, validation and test rows."""
 
@@ -29,20 +32,18 @@ def check_fractions(fractions: Sequence[float]) -> Fractions:
     return float(train), float(validation), float(test)
 
 
-def place(units: Iterable[Unit], fractions: Fractions, seed: int) -> list[int]:
-    """A split for each unit, by a hash of its key: independent of all other units.
+def place(keys: Digests, fractions: Fractions, seed: int) -> Parts:
+    """A split for each unit, int8 (U,), by a hash of its key: independent of all other units.
 
     The fractions hold on average: of few rows, a split may get none.
     """
     train, _, test = fractions
-    positions = [_position(unit, seed) for unit in units]
-    return [TRAIN if at < train else VALIDATION if at < 1 - test else TEST for at in positions]
+    at = _positions(keys, seed)
+    return np.select([at < train, at < 1 - test], [TRAIN, VALIDATION], TEST).astype(np.int8)
 
 
-def place_by_class(
-    units: Sequence[Unit], labels: Sequence[bytes], fractions: Fractions, seed: int
-) -> list[int]:
-    """A split for each unit, with the same share of every class in each.
+def place_by_class(keys: Digests, sizes: Numbers, classes: Numbers, fractions: Fractions, seed: int) -> Parts:
+    """A split for each unit, int8 (U,), with the same share of every class in each.
 
     Within a class, units are ranked by a hash of their key and dealt out in that order; what rounding
     takes from one class goes to the next, so that the whole is exact too. The order of rows does not
@@ -50,29 +51,47 @@ def place_by_class(
     class, and so the only one of a small class, goes to train.
 
     Args:
-        units: what to place.
-        labels: digest of each row's class; a unit belongs to the class of most of its rows.
+        keys: of the units, uint8 (U, 32).
+        sizes: rows of each.
+        classes: of each, numbered in an order that does not depend on that of the rows.
     """
-    classes: dict[bytes, list[int]] = {}
-    for index, unit in enumerate(units):
-        counts = Counter(labels[row] for row in unit.rows)
-        classes.setdefault(min(counts, key=lambda label: (-counts[label], label)), []).append(index)
-    placed = [TRAIN] * len(units)
+    placed = np.full(len(keys), TRAIN, dtype=np.int8)
+    at = _positions(keys, seed)
     seen, given = 0, {TEST: 0, VALIDATION: 0}
-    for _, members in sorted(classes.items()):
-        seen += sum(len(units[index].rows) for index in members)
+    for one in np.unique(classes):
+        members = np.flatnonzero(classes == one)
+        seen += int(sizes[members].sum())
         wanted = {part: math.floor(seen * fractions[part] + 0.5) for part in given}
-        for index in sorted(members, key=lambda index: _position(units[index], seed))[1:]:
-            size = len(units[index].rows)
+        for unit in members[np.argsort(at[members], kind="stable")][1:]:
+            size = int(sizes[unit])
             # At least half of it must be wanted: a large unit does not overfill a small split.
             part = next((part for part, rows in given.items() if rows + size / 2 < wanted[part]), TRAIN)
-            placed[index] = part
+            placed[unit] = part
             if part in given:
                 given[part] += size
     return placed
 
 
-def _position(unit: Unit, seed: int) -> float:
-    """Uniform in [0, 1)."""
-    digest = hashlib.sha256(f"{seed}:".encode() + unit.key).digest()
-    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+def main_classes(units: Units, labels: Digests) -> Numbers:
+    """The class of most rows of each unit, int64 (U,), numbered by the order of their digests.
+
+    Args:
+        units: of rows.
+        labels: digest of each row's class, uint8 (N, 32).
+    """
+    numbers, different = numbered(labels)
+    ranks = np.argsort(np.argsort(as_bytes(different)))
+    pairs, counts = np.unique(units.of_row * len(different) + ranks[numbers], return_counts=True)
+    unit, rank = np.divmod(pairs, len(different))
+    order = np.lexsort((rank, -counts, unit))
+    _, firsts = np.unique(unit[order], return_index=True)
+    found: Numbers = rank[order][firsts]
+    return found
+
+
+def _positions(keys: Digests, seed: int) -> NDArray[np.float64]:
+    """Uniform in [0, 1), one a key."""
+    salt = f"{seed}:".encode()
+    hashes = (hashlib.sha256(salt + key.tobytes()).digest()[:8] for key in keys)
+    numbers = np.fromiter((int.from_bytes(one, "big") >> 11 for one in hashes), np.uint64, count=len(keys))
+    return numbers / 2**53

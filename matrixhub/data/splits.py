@@ -5,7 +5,6 @@ content or group alone, so a row stays where it was when rows are reordered or a
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,18 +14,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from matrixhub.data.columns import require_columns
-from matrixhub.data.digests import row_digests
+from matrixhub.data.digests import digest_table
 from matrixhub.data.placement import (
     TEST,
     TRAIN,
     VALIDATION,
     Fractions,
+    Parts,
     check_fractions,
+    main_classes,
     place,
     place_by_class,
 )
 from matrixhub.data.split_names import SPLITS, require_split_name
-from matrixhub.data.units import Unit, units_of
+from matrixhub.data.units import Digests, Units, units_of
 from matrixhub.errors import ConfigError, DataError
 from matrixhub.types import SPLIT_COLUMN
 
@@ -86,89 +87,91 @@ def make_splits(
     shares = check_fractions(fractions)
     labels = _labels(table, target) if stratify else None
     parts, are_given = _given(table, column)
-    contents = row_digests(table, inputs)
-    groups = None if group is None else _groups(table, group, contents)
-    units = units_of(contents, groups)
-    notes = [*_about_groups(units, groups), *_keep_later(parts, units)]
+    contents = digest_table(table, inputs)
+    units = units_of(contents, None if group is None else _groups(table, group, contents))
+    notes = [*_about_groups(units), *_keep_later(parts, units)]
 
-    missing = [part for part in (VALIDATION, TEST) if part not in parts]
+    missing = [part for part in (VALIDATION, TEST) if not (parts == part).any()]
     shares = _shares_of_train(shares, missing)
-    movable = [unit for unit in units if _latest(parts, unit) == TRAIN]
-    placed = place(movable, shares, seed) if labels is None else place_by_class(movable, labels, shares, seed)
-    for unit, part in zip(movable, placed, strict=True):
-        for row in unit.rows:
-            parts[row] = part
+    movable = np.flatnonzero(_latest(parts, units) == TRAIN)
+    placed = np.full(len(units.keys), _LEFT_OUT, dtype=np.int8)
+    if labels is None:
+        placed[movable] = place(units.keys[movable], shares, seed)
+    else:
+        classes = main_classes(units, labels)[movable]
+        placed[movable] = place_by_class(units.keys[movable], units.sizes[movable], classes, shares, seed)
+    moved = np.isin(units.of_row, movable)
+    parts[moved] = placed[units.of_row[moved]]
 
-    alike = units if groups is None else units_of(contents, None)
-    repeated = sum(len(unit.rows) for unit in alike if len(unit.rows) > 1)
+    alike = (units if group is None else units_of(contents, None)).sizes
+    repeated = int(alike[alike > 1].sum())
     if repeated:
         notes.append(f"{repeated} rows share their content with another row; each such set is on one side.")
     if are_given:
-        notes += [f"{SPLITS[p].capitalize()} was cut from train: {parts.count(p)} rows." for p in missing]
-    train, validation, test = (np.flatnonzero(np.asarray(parts) == part) for part in range(3))
+        counts = {part: int((parts == part).sum()) for part in missing}
+        notes += [f"{SPLITS[p].capitalize()} was cut from train: {n} rows." for p, n in counts.items()]
+    train, validation, test = (np.flatnonzero(parts == part) for part in range(3))
     _require_rows((train, validation, test), shares, num_units=len(movable), stratify=stratify)
     return Splits(train, validation, test, repeated, tuple(notes))
 
 
-def _given(table: pa.Table, column: str | None) -> tuple[list[int], bool]:
+def _given(table: pa.Table, column: str | None) -> tuple[Parts, bool]:
     """Each row's split as a number (train where none is given), and whether any is given."""
     if column is None and SPLIT_COLUMN not in table.column_names:
-        return [TRAIN] * table.num_rows, False
+        return np.full(table.num_rows, TRAIN, dtype=np.int8), False
     if column is not None:
         require_columns(table, [column], role="the column of split names")
     name = column or SPLIT_COLUMN
     known: dict[object, int] = {}
-    parts = []
+    parts = np.empty(table.num_rows, dtype=np.int8)
     for row, text in enumerate(table.column(name).to_pylist()):
         if text not in known:
             known[text] = SPLITS.index(require_split_name(text, row=row, column=name))
-        parts.append(known[text])
+        parts[row] = known[text]
     if TRAIN not in known.values():
         raise DataError("no row is in train: some must be, to learn from.", column=name)
     return parts, True
 
 
-def _labels(table: pa.Table, target: str | None) -> list[bytes]:
+def _labels(table: pa.Table, target: str | None) -> Digests:
     if target is None:
         raise ConfigError(
             "stratify=true needs a target column of classes: name one, or write stratify=false."
         )
     require_columns(table, [target], role="the target")
-    return row_digests(table, [target], exact=True)
+    return digest_table(table, [target], exact=True)
 
 
-def _groups(table: pa.Table, group: str, contents: Sequence[bytes]) -> list[bytes]:
+def _groups(table: pa.Table, group: str, contents: Digests) -> Digests:
     """A digest of each row's group; its content where it has no group."""
     require_columns(table, [group], role="the group")
-    digests = row_digests(table, [group], exact=True)
-    values = table.column(group).to_pylist()
-    return [c if v is None or v == "" else g for c, g, v in zip(contents, digests, values, strict=True)]
+    has_none = np.fromiter((v is None or v == "" for v in table.column(group).to_pylist()), dtype=bool)
+    return np.where(has_none[:, None], contents, digest_table(table, [group], exact=True))
 
 
-def _keep_later(parts: list[int], units: Sequence[Unit]) -> Iterator[str]:
+def _keep_later(parts: Parts, units: Units) -> Iterator[str]:
     """Leave out, in place, what a later given split has too; say how much."""
-    left_out: Counter[int] = Counter()
-    for unit in units:
-        latest = _latest(parts, unit)
-        for row in unit.rows:
-            if parts[row] < latest:
-                left_out[parts[row]] += 1
-                parts[row] = _LEFT_OUT
-    if left_out:
-        counted = " and ".join(f"{left_out[part]} rows of {SPLITS[part]}" for part in sorted(left_out))
+    earlier = parts < _latest(parts, units)[units.of_row]
+    if earlier.any():
+        counts = np.bincount(parts[earlier])
+        counted = " and ".join(f"{counts[p]} rows of {SPLITS[p]}" for p in np.flatnonzero(counts))
+        parts[earlier] = _LEFT_OUT
         yield f"{counted} repeat a row (or group) of a later split and were left out."
 
 
-def _latest(parts: Sequence[int], unit: Unit) -> int:
-    return max(parts[row] for row in unit.rows)
+def _latest(parts: Parts, units: Units) -> Parts:
+    """The latest split that a row of each unit is in, int8 (U,)."""
+    latest = np.full(len(units.keys), _LEFT_OUT, dtype=np.int8)
+    np.maximum.at(latest, units.of_row, parts)
+    return latest
 
 
-def _about_groups(units: Sequence[Unit], groups: Sequence[bytes] | None) -> Iterator[str]:
-    if groups is None:
-        return
-    joined = sum(len({groups[row] for row in unit.rows}) > 1 for unit in units)
-    if joined:
-        yield f"Some groups hold the same content as others; they were kept together, in {joined} sets."
+def _about_groups(units: Units) -> Iterator[str]:
+    if units.num_joined:
+        yield (
+            "Some groups hold the same content as others; they were kept together, in "
+            f"{units.num_joined} sets."
+        )
 
 
 def _shares_of_train(shares: Fractions, missing: Sequence[int]) -> Fractions:
