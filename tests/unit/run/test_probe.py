@@ -176,7 +176,7 @@ def test_few_rows_are_encoded_as_built_now_and_later(paces: Paces, tmp_path: Pat
     assert find(encoder, texts(10), tmp_path) == as_built(encoder)
     assert not timed and not list(tmp_path.iterdir())
     assert find(encoder, texts(100), tmp_path) == as_built(encoder)  # 10 ms of work
-    assert len(timed) == 1
+    assert not timed
     paces({"float32": 1.0, "bfloat16": 0.5})
     assert find(encoder, texts(200, "v"), tmp_path).precision == "bfloat16"
     assert find(encoder, texts(100), tmp_path) == as_built(encoder)  # what is stored stays of use
