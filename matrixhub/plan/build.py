@@ -8,10 +8,10 @@ from typing import Any
 
 from matrixhub.config.compose import Job
 from matrixhub.errors import ConfigError, MatrixHubError
-from matrixhub.plan.cell import Cell, resolve
+from matrixhub.plan.cell import Cell, components, resolve
 from matrixhub.plan.check import encode_objections, launch_objections, objections
 from matrixhub.plan.history import FROM_RUN, Record
-from matrixhub.plan.identity import Look, unseen
+from matrixhub.plan.identity import Look, Options, unseen
 from matrixhub.plan.share import Stage, share
 from matrixhub.plugins import Hub
 
@@ -39,6 +39,7 @@ class Plan:
         merged: how many jobs were equal to an earlier one.
         seconds: what stages will take, by key, where earlier runs tell; see ``cost``.
         launch, encode: as in ``LaunchConfig`` and ``EncodeConfig``.
+        callbacks: component options of who watches, in order.
         output_dir, cache_dir, cache_limit_gb: as in ``RootConfig``.
     """
 
@@ -50,6 +51,7 @@ class Plan:
     seconds: dict[str, float] = field(default_factory=dict)
     launch: dict[str, Any] = field(default_factory=dict)
     encode: dict[str, Any] = field(default_factory=dict)
+    callbacks: list[Options] = field(default_factory=list)
     output_dir: str = "runs"
     cache_dir: str | None = None
     cache_limit_gb: float | None = None
@@ -81,6 +83,7 @@ class Plan:
             "seconds": self.seconds,
             "launch": self.launch,
             "encode": self.encode,
+            "callbacks": self.callbacks,
             "output_dir": self.output_dir,
             "cache_dir": self.cache_dir,
             "cache_limit_gb": self.cache_limit_gb,
@@ -98,6 +101,7 @@ class Plan:
             seconds=dict(data["seconds"]),
             launch=dict(data["launch"]),
             encode=dict(data["encode"]),
+            callbacks=list(data.get("callbacks", ())),
             output_dir=data["output_dir"],
             cache_dir=data["cache_dir"],
             cache_limit_gb=data["cache_limit_gb"],
@@ -146,6 +150,7 @@ def make_plan(
         merged=len(jobs) - len(cells) - len(refused),
         launch=_same_for_all(jobs, "launch", launch_objections),
         encode=_same_for_all(jobs, "encode", encode_objections),
+        callbacks=components(hub, "callback", _same_for_all(jobs, "callback"), "callback"),
         output_dir=config["output_dir"],
         cache_dir=config["cache_dir"],
         cache_limit_gb=config["cache_limit_gb"],
@@ -165,11 +170,11 @@ def cell_ids(jobs: Sequence[Job], hub: Hub, look: Look = unseen) -> list[str]:
 
 
 def _same_for_all(
-    jobs: Sequence[Job], node: str, objections: Callable[[dict[str, Any]], list[str]]
+    jobs: Sequence[Job], node: str, objections: Callable[[dict[str, Any]], list[str]] = lambda found: []
 ) -> dict[str, Any]:
     """A part of the config that a whole plan shares."""
     found = [job.config[node] for job in jobs]
-    if any(one != found[0] for one in found):
+    if any(list(one.items()) != list(found[0].items()) for one in found):
         raise ConfigError(f"One {node} serves a whole plan: {node}.* cannot be swept over.")
     if wrong := objections(found[0]):
         raise ConfigError(" ".join(wrong))

@@ -145,6 +145,7 @@ class Executor:
             if self.session.is_main:
                 for one in cells:
                     hub().call("matrixhub_cell_started", cell=one.to_dict())
+                    self.session.callbacks.tell("on_cell_start", one.to_dict())
             try:
                 found = train_cells(cells, given, self.session)
             except own_failures(self.session) as error:  # of all of them: found out once
@@ -193,3 +194,4 @@ class Executor:
         if self.session.is_main:
             append_record(self.session.folder, record)
             hub().call("matrixhub_cell_finished", cell=cell.to_dict(), record=record)
+            self.session.callbacks.tell("on_cell_end", cell.to_dict(), record)

@@ -33,6 +33,7 @@ from matrixhub.data.store import FeatureStore
 from matrixhub.plan import Plan
 from matrixhub.plan.cell import digest
 from matrixhub.protocols import SavesAssets
+from matrixhub.run.callbacks import Callbacks
 from matrixhub.run.model import build
 from matrixhub.run.ranks import together
 
@@ -74,6 +75,7 @@ class Session:
         accelerator: of this process.
         console: for progress; stderr.
         store: of features.
+        callbacks: who is told what happens; none on other processes than the main one.
         encoded: what each encode stage did, by its key: how many rows were not stored yet, in how many
             seconds, and how the encoder ran.
     """
@@ -83,6 +85,7 @@ class Session:
     accelerator: Accelerator
     console: Console
     store: FeatureStore
+    callbacks: Callbacks = field(default_factory=Callbacks)
     encoded: dict[str, dict[str, Any]] = field(default_factory=dict)
     _encoders: "OrderedDict[str, Loaded]" = field(default_factory=OrderedDict)
 
@@ -187,4 +190,5 @@ def open_session(plan: Plan, folder: Path, *, quiet: bool = False) -> Session:
     console = Console(stderr=True, quiet=quiet)
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")
-    return Session(plan, folder, accelerator, console, FeatureStore(cache, max_bytes))
+    callbacks = Callbacks(plan.callbacks if accelerator.is_main_process else ())
+    return Session(plan, folder, accelerator, console, FeatureStore(cache, max_bytes), callbacks)

@@ -31,7 +31,7 @@ _ARGUMENTS: dict[str, Callable[[str, Path], dict[str, Any]]] = {
 
 
 class Watch:
-    """What trackers are told of one cell, from the main process.
+    """What trackers and callbacks are told of one cell's training, from the main process.
 
     Their run begins with the first figure and ends with ``finish``, for some know one run at a time only: of
     cells that train together, each is told after the other. A tracker that fails is left out with a warning:
@@ -44,7 +44,7 @@ class Watch:
     """
 
     def __init__(self, cell: Cell, session: Session, num_rows: int) -> None:
-        self.cell, self.folder = cell, session.folder
+        self.cell, self.folder, self.callbacks = cell, session.folder, session.callbacks
         self.steps_per_epoch = math.ceil(num_rows / cell.trainer["batch_size"])
         self._waiting: list[str] = list(session.plan.launch["trackers"]) if session.is_main else []
         self._trackers: dict[str, Any] = {}
@@ -63,6 +63,7 @@ class Watch:
     def epoch(self, entry: Mapping[str, Any]) -> None:
         """Figures of an epoch, as in a record: the mean training loss, and those of validation."""
         self._num_epochs += 1
+        self.callbacks.tell("on_epoch_end", self.cell.to_dict(), dict(entry))
         figures = {f"validation/{name}": value for name, value in entry.items() if name != "epoch"}
         figures["train/epoch_loss"] = figures.pop(f"validation/{TRAIN_LOSS}")
         self._tell(figures, entry["epoch"] * self.steps_per_epoch)

@@ -52,8 +52,8 @@ class Answering:
             if found.num_rows != table.num_rows:
                 raise PluginError(
                     f"Transform '{name}' makes {found.num_rows} rows of {table.num_rows}, and every row wants"
-                    " its answer: rows may be dropped only when a product is trained. With training_only = True"
-                    " it is left out here."
+                    " its answer: it may drop some only when a product is trained. One with training_only ="
+                    " True is left out here."
                 )
             table = found
         return table

@@ -12,6 +12,7 @@ from accelerate.utils import broadcast_object_list
 
 from matrixhub.plan import Plan
 from matrixhub.run.executor import Executor
+from matrixhub.run.launch import Run
 from matrixhub.run.session import open_session
 
 ERROR = "error.json"
@@ -21,7 +22,12 @@ def work(folder: Path, *, quiet: bool = False) -> None:
     """Read the plan of a run folder and execute it; the main process writes the records there."""
     plan = Plan.from_dict(json.loads((folder / "plan.json").read_text()))
     session = open_session(plan, folder, quiet=quiet)
-    Executor(session).run()
+    executor, run = Executor(session), Run(folder, plan, [])
+    session.callbacks.tell("on_run_start", run)
+    try:
+        executor.run()
+    finally:
+        session.callbacks.tell("on_run_end", run, executor.records)
     # Now every record is on disk, for whichever rank reads them.
     session.accelerator.wait_for_everyone()
 

@@ -46,6 +46,8 @@ def make_hub(*, version: str = "2.1") -> Hub:
         component("fusion", "side", Nothing),
         component("transform", "clean", Rows),
         component("transform", "once", Nothing),
+        component("callback", "bell", Rows),
+        component("callback", "plot", Nothing),
     ):
         hub.registry.add(Component(**{**{k: getattr(each, k) for k in each.__slots__}, "version": version}))
     return hub
@@ -76,6 +78,7 @@ CONFIG: dict[str, Any] = {
     "trainer": TRAINER,
     "launch": {"num_processes": 1, "mixed_precision": "no", "cpu": True, "timeout": 60, "trackers": []},
     "encode": {"precision": "auto", "probe": True},
+    "callback": {},
     "baseline": True,
     "output_dir": "runs",
     "cache_dir": None,
