@@ -26,9 +26,18 @@ class UnknownNameError(ConfigError):
 
 
 class PluginError(MatrixHubError):
-    """A plugin that is missing, broken, refused or set aside."""
+    """A plugin that is missing, broken, refused or set aside.
+
+    Args:
+        message: what is wrong.
+        cure: what its author has to write, or its user to type; empty where the message says it.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, cure: str = "") -> None:
+        self.cure = cure
+        super().__init__(message)
 
 
 class CheckpointError(MatrixHubError):

@@ -10,6 +10,9 @@ entry point's name is its namespace. It implements the hooks it needs::
         register("encoder", "vit", "acme_vit.model:build", config=VitConfig, consumes="image")
 
 It may set ``matrixhub_api = 1``, the version of this page it was written for.
+
+An argument that will go is named in ``@hookspec(warn_on_impl_args={name: DeprecationWarning(text)})``, a
+hook that will go in ``@hookspec(warn_on_impl=DeprecationWarning(text))``, one release before it goes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +24,10 @@ import pluggy
 from matrixhub.protocols import Register
 
 API_VERSION = 1
+"""Of the hooks and protocols, apart from the package's; a change that can break a plugin raises it."""
+
+OLDEST_API = 1
+"""Plugins for an older one are refused, those between accepted with a warning: one behind, at most."""
 
 hookspec = pluggy.HookspecMarker("matrixhub")
 hookimpl = pluggy.HookimplMarker("matrixhub")

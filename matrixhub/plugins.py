@@ -9,15 +9,17 @@ import functools
 import importlib
 import logging
 import os
+import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 import pluggy
 
-from matrixhub import hookspecs
+from matrixhub import diagnosis, hookspecs
 from matrixhub.errors import MatrixHubError, PluginError, unknown_name
 from matrixhub.registry import Component, Registry, as_names
 
@@ -25,6 +27,7 @@ log = logging.getLogger("matrixhub")
 
 GROUP = "matrixhub.plugins"
 ALLOWLIST = "MATRIXHUB_PLUGINS"
+STRICT = "MATRIXHUB_STRICT"
 CORE = "core"
 CORE_TARGET = "matrixhub.components"
 
@@ -37,27 +40,37 @@ class Plugin:
         namespace: its entry-point name.
         target: module (or ``module:object``) that the entry point names.
         distribution, version: the installed package.
+        api: version of the hooks it was written for.
         fault: why it was set aside; empty when it works.
+        cure: what to do about the fault.
+        warnings: what will make it fail in a version to come.
+        milliseconds: that loading it took.
     """
 
     namespace: str
     target: str
     distribution: str
     version: str
+    api: int = hookspecs.API_VERSION
     fault: str = ""
+    cure: str = ""
+    warnings: list[str] = field(default_factory=list)
+    milliseconds: float = 0.0
 
 
 @dataclass(slots=True)
 class Hub:
     """The plugins of this process: a registry, their preset folders, their hooks.
 
-    ``unknown`` has a sentence on each allowed namespace that no installed plugin has.
+    ``unknown`` has a sentence on each allowed namespace that no installed plugin has. With ``strict`` a
+    plugin's fault raises, where else it costs that plugin only.
     """
 
     registry: Registry = field(default_factory=Registry)
     plugins: list[Plugin] = field(default_factory=list)
     config_dirs: list[Path] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    strict: bool = False
     manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager("matrixhub"))
 
     def __post_init__(self) -> None:
@@ -89,51 +102,91 @@ class Hub:
         return found or self.registry.get(kind, name)
 
     def load(self, entry_point: EntryPoint) -> None:
-        """Load one plugin; a fault is recorded, never raised."""
-        distribution = entry_point.dist
-        plugin = Plugin(
-            namespace=entry_point.name,
-            target=entry_point.value,
-            distribution=distribution.name if distribution else "?",
-            version=distribution.version if distribution else "?",
-        )
-        taken = any(p.namespace == plugin.namespace and not p.fault for p in self.plugins)
+        """Load one plugin; a fault is recorded.
+
+        Raises:
+            PluginError: it has a fault, and the hub is strict.
+        """
+        started = time.perf_counter()
+        name, version = _installed(entry_point.dist)
+        plugin = Plugin(entry_point.name, entry_point.value, name, version)
+        taken = next((p for p in self.plugins if p.namespace == plugin.namespace and not p.fault), None)
         self.plugins.append(plugin)
-        if taken:
-            plugin.fault = f"the namespace '{plugin.namespace}' is taken by another installed plugin"
-            return
         try:
-            module = entry_point.load()
-            self._check(module)
-            components, config_dirs = self._collect(module, plugin)
+            if taken:
+                raise PluginError(
+                    f"the namespace '{plugin.namespace}' is taken by another installed plugin",
+                    f"pip uninstall {name}, or the other one: {taken.distribution}",
+                )
+            self._add(entry_point.load(), plugin)
         except (Exception, SystemExit) as error:  # whatever a third party raises costs that plugin only
-            kind = "" if isinstance(error, MatrixHubError) else f"{type(error).__name__}: "
-            plugin.fault = f"{kind}{error}" or type(error).__name__
-            if self.manager.has_plugin(plugin.namespace):
-                self.manager.unregister(name=plugin.namespace)
-            return
+            self._set_aside(plugin, error)
+        finally:
+            plugin.milliseconds = 1000 * (time.perf_counter() - started)
+
+    def _add(self, module: Any, plugin: Plugin) -> None:
+        """Take in what the plugin offers, all or nothing."""
+        self._check(module, plugin)
+        components, config_dirs = self._collect(module, plugin)
         for component in components:
             self.registry.add(component)
         self.config_dirs += config_dirs
 
-    def _check(self, module: Any) -> None:
-        wanted = getattr(module, "matrixhub_api", hookspecs.API_VERSION)
-        if wanted != hookspecs.API_VERSION:
+    def _set_aside(self, plugin: Plugin, error: BaseException) -> None:
+        kind = "" if isinstance(error, MatrixHubError) else f"{type(error).__name__}: "
+        plugin.fault = f"{kind}{error}" or type(error).__name__
+        module = plugin.target.partition(":")[0]
+        plugin.cure = diagnosis.cure(error, plugin.distribution, module)
+        works = any(p.namespace == plugin.namespace and not p.fault for p in self.plugins)
+        if self.manager.has_plugin(plugin.namespace) and not works:
+            self.manager.unregister(name=plugin.namespace)
+        if self.strict:
+            raise PluginError(f"{self.fault_of(plugin.namespace)} What to do: {plugin.cure}.") from error
+
+    @staticmethod
+    def _check(module: Any, plugin: Plugin) -> None:
+        """Note the version of the hooks it was written for, or refuse it."""
+        wanted, ours = getattr(module, "matrixhub_api", hookspecs.API_VERSION), hookspecs.API_VERSION
+        if not isinstance(wanted, int):
             raise PluginError(
-                f"it was written for plugin API {wanted}, this MatrixHub has {hookspecs.API_VERSION}; "
-                f"{'upgrade matrixhub' if wanted > hookspecs.API_VERSION else 'upgrade the plugin'}"
+                f"matrixhub_api is {wanted!r}, not a whole number",
+                f"its author: write matrixhub_api = {ours}",
+            )
+        plugin.api = wanted
+        upgrade = f"pip install --upgrade {plugin.distribution}"
+        rewrite = f"its author: follow the changelog, then write matrixhub_api = {ours}"
+        if wanted > ours:
+            raise PluginError(
+                f"it was written for plugin API {wanted}, this MatrixHub has {ours}; upgrade matrixhub",
+                "pip install --upgrade matrixhub",
+            )
+        if wanted < hookspecs.OLDEST_API:
+            raise PluginError(
+                f"it was written for plugin API {wanted}, this MatrixHub has {ours}; upgrade the plugin",
+                f"{upgrade}; {rewrite}",
+            )
+        if wanted < ours:
+            plugin.warnings.append(
+                f"it was written for plugin API {wanted}, which the next one drops; {upgrade}; {rewrite}"
             )
 
     def _collect(self, module: Any, plugin: Plugin) -> tuple[list[Component], list[Path]]:
         """Register the plugin's hooks and call the two that describe it."""
-        self.manager.register(module, name=plugin.namespace)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            self.manager.register(module, name=plugin.namespace)
+        plugin.warnings += [str(warning.message) for warning in told]
         named = [n for n in dir(module) if n.startswith("matrixhub_") and callable(getattr(module, n))]
         if unknown := [n for n in named if not hasattr(hookspecs, n)]:
             raise PluginError(
-                f"no hook is called {', '.join(unknown)}; see matrixhub.hookspecs for their names"
+                f"no hook is called {', '.join(unknown)}; see matrixhub.hookspecs for their names",
+                f"its author: {unknown_name('hook', unknown[0], _hooks())}",
             )
         if unmarked := [n for n in named if not hasattr(getattr(module, n), "matrixhub_impl")]:
-            raise PluginError(f"{', '.join(unmarked)} lacks the @hookimpl decorator")
+            raise PluginError(
+                f"{', '.join(unmarked)} lacks the @hookimpl decorator",
+                f"its author: write @hookimpl above def {unmarked[0]}",
+            )
         self.manager.check_pending()
         scratch = Registry()
 
@@ -147,9 +200,15 @@ class Hub:
             produces: str | Iterable[str] = (),
         ) -> None:
             if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
-                raise PluginError(f"config of {kind} '{name}' is not a dataclass")
+                raise PluginError(
+                    f"config of {kind} '{name}' is not a dataclass",
+                    f"its author: write @dataclass above the class that is {name}'s config=",
+                )
             if any(field.name == "name" for field in dataclasses.fields(config)):
-                raise PluginError(f"config of {kind} '{name}' has a field 'name', which names the component")
+                raise PluginError(
+                    f"config of {kind} '{name}' has a field 'name', which names the component",
+                    f"its author: call the field of {config.__name__} something else",
+                )
             scratch.add(
                 Component(
                     kind=kind,
@@ -166,7 +225,11 @@ class Hub:
         self.hook_of(plugin.namespace).matrixhub_components(register=register)
         dirs = [Path(d) for found in self.hook_of(plugin.namespace).matrixhub_config_dirs() for d in found]
         if missing := [str(d) for d in dirs if not d.is_dir()]:
-            raise PluginError(f"its config folder is not there: {', '.join(missing)}")
+            raise PluginError(
+                f"its config folder is not there: {', '.join(missing)}",
+                f"pip install --force-reinstall {plugin.distribution}; its author: return from "
+                "matrixhub_config_dirs folders that the wheel holds, such as Path(__file__).parent / 'conf'",
+            )
         return scratch.of_kind(), dirs
 
     def hook_of(self, namespace: str) -> Any:
@@ -177,10 +240,14 @@ class Hub:
     def call(self, hook: str, **arguments: Any) -> list[Any]:
         """Call a hook of every plugin, each alone; one that raises is named in a warning and skipped."""
         results: list[Any] = []
-        for namespace, _ in self.manager.list_name_plugin():
+        for namespace in [impl.plugin_name for impl in getattr(self.manager.hook, hook).get_hookimpls()]:
             try:
                 results += getattr(self.hook_of(namespace), hook)(**arguments)
             except Exception as error:  # a third party's fault costs no other plugin anything
+                if self.strict:
+                    raise PluginError(
+                        f"{hook} of the plugin '{namespace}' failed: {type(error).__name__}: {error}."
+                    ) from error
                 log.warning(
                     "%s of the plugin '%s' failed: %s: %s", hook, namespace, type(error).__name__, error
                 )
@@ -200,13 +267,29 @@ class _Subset:
         return self.manager.subset_hook_caller(name, remove_plugins=self.removed)
 
 
-def discover(allowed: Iterable[str] | None = None) -> Hub:
+def _installed(distribution: Distribution | None) -> tuple[str, str]:
+    """Name and version; the metadata is parsed anew each time it is asked for, so it is asked for once."""
+    if distribution is None:
+        return "?", "?"
+    metadata = distribution.metadata
+    return metadata["Name"], metadata["Version"]
+
+
+def _hooks() -> list[str]:
+    return [name for name in vars(hookspecs) if name.startswith("matrixhub_")]
+
+
+def discover(allowed: Iterable[str] | None = None, *, strict: bool = False) -> Hub:
     """Load every installed plugin that is allowed.
 
     Args:
         allowed: namespaces; None for all. The core's own components are always loaded.
+        strict: a plugin's fault raises.
+
+    Raises:
+        PluginError: a plugin has a fault, and ``strict`` is set.
     """
-    hub = Hub()
+    hub = Hub(strict=strict)
     found = entry_points(group=GROUP)
     # The core first, so that no plugin can take its namespace; then by name, for a stable order.
     for entry_point in sorted(found, key=lambda e: (e.value != CORE_TARGET, e.name, e.value)):
@@ -222,19 +305,26 @@ def discover(allowed: Iterable[str] | None = None) -> Hub:
 
 
 @functools.cache
-def _discover_for(allowlist: str | None) -> Hub:
+def _discover_for(allowlist: str | None, strict: bool) -> Hub:
     # Also right for a plugin installed since the process began (a notebook).
     importlib.invalidate_caches()
-    hub = discover(None if allowlist is None else [n.strip() for n in allowlist.split(",") if n.strip()])
+    allowed = None if allowlist is None else [n.strip() for n in allowlist.split(",") if n.strip()]
+    hub = discover(allowed, strict=strict)
+    doubts = [
+        f"The plugin '{p.namespace}' ({p.distribution}): {text}" for p in hub.plugins for text in p.warnings
+    ]
     # Of several ranks, the first speaks for all.
-    for sentence in hub.unknown if os.environ.get("RANK", "0") == "0" else ():
+    for sentence in [*hub.unknown, *doubts] if os.environ.get("RANK", "0") == "0" else ():
         log.warning("%s", sentence)
     return hub
 
 
 def hub() -> Hub:
-    """The plugins of this process, loaded once; ``MATRIXHUB_PLUGINS=a,b`` allows these namespaces only."""
-    return _discover_for(os.environ.get(ALLOWLIST))
+    """The plugins of this process, loaded once.
+
+    ``MATRIXHUB_PLUGINS=a,b`` allows these namespaces only; ``MATRIXHUB_STRICT=1``: a plugin's fault raises.
+    """
+    return _discover_for(os.environ.get(ALLOWLIST), os.environ.get(STRICT, "") not in ("", "0"))
 
 
 def forget() -> None:

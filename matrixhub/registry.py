@@ -1,6 +1,7 @@
 """Kind and name to a lazy component. Nothing is imported until a component is built."""
 
 import importlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,14 +85,26 @@ class Registry:
             PluginError: unknown kind, malformed name or target, or a name that is taken.
         """
         if component.kind not in KINDS:
-            raise PluginError(f"unknown kind '{component.kind}'; allowed: {', '.join(KINDS)}")
+            raise PluginError(
+                f"unknown kind '{component.kind}'; allowed: {', '.join(KINDS)}",
+                f'its author: write one of these in register("{component.kind}", "{component.alias}", ...)',
+            )
         if not all(part.isidentifier() for part in component.name.split(".")) or not component.alias:
-            raise PluginError(f"'{component.name}' is not a name: use letters, digits and '_'")
+            raise PluginError(
+                f"'{component.name}' is not a name: use letters, digits and '_'",
+                f"its author: rename the entry point '{component.namespace}' or the component",
+            )
         if not component.target.partition(":")[2]:
-            raise PluginError(f"target '{component.target}' of {component.name} is not 'pkg.module:factory'")
+            raise PluginError(
+                f"target '{component.target}' of {component.name} is not 'pkg.module:factory'",
+                f"its author: name the factory after a colon, '{component.target}:FACTORY'",
+            )
         key = (component.kind, component.name)
         if key in self.components:
-            raise PluginError(f"{component.kind} '{component.name}' is registered twice")
+            raise PluginError(
+                f"{component.kind} '{component.name}' is registered twice",
+                f'its author: leave out or rename one register("{component.kind}", "{component.alias}", ...)',
+            )
         self.components[key] = component
 
     def of_kind(self, kind: str | None = None) -> list[Component]:
@@ -122,8 +135,9 @@ class Registry:
         """Names to choose from in a Hydra group: full names, and aliases where unique."""
         members = [c for c in self.components.values() if group in c.groups]
         options = {c.name: c for c in members}
+        times = Counter(c.alias for c in members)
         for component in members:
-            if sum(c.alias == component.alias for c in members) == 1:
+            if times[component.alias] == 1:
                 options.setdefault(component.alias, component)
         return options
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matrixhub.cli.main import COMMANDS, Parser
+from matrixhub.cli.plugin import COMMANDS as PLUGIN_COMMANDS
 
 COMPOSING = ("run", "plan")
 CACHE = {"info": ("--cache-dir", "--json"), "prune": ("--all", "--cache-dir", "--max-size", "--older-than")}
@@ -68,6 +69,8 @@ def complete(line: str) -> list[str]:
     *before, last = overrides.split(" ")
     if command == "cache":
         return [name for name in (CACHE.get(before[0], ()) if before else CACHE) if name.startswith(last)]
+    if command == "plugin" and not before:
+        return [name for name in PLUGIN_COMMANDS if name.startswith(last)]
     if command == "report" and last.startswith("-"):  # the shell completes folders
         return [flag for flag in REPORT_FLAGS if flag.startswith(last)]
     if command in ("list", "show"):

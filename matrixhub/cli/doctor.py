@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from matrixhub import __version__
 from matrixhub.cli.main import Parser
+from matrixhub.cli.plugin_doctor import plugin_lines
 from matrixhub.config.search import conf_dir
-from matrixhub.plugins import Plugin, hub
+from matrixhub.plugins import hub
 
 PACKAGES = (
     "torch",
@@ -48,25 +49,6 @@ def main(argv: Sequence[str]) -> int:
     if missing:
         print(f"what to do: pip install {' '.join(missing)}")
     return 1 if hub().faults or hub().unknown or missing else 0
-
-
-def plugin_lines() -> list[str]:
-    """What each plugin offers, or why it was set aside and what to do; imports nothing heavy."""
-    lines = ["plugins"]
-    for plugin in hub().plugins:
-        count = sum(c.namespace == plugin.namespace for c in hub().registry.of_kind())
-        state = f"set aside: {plugin.fault}" if plugin.fault else f"{count} components"
-        lines.append(f"  {plugin.namespace:<10} {plugin.distribution} {plugin.version}: {state}")
-        if plugin.fault:
-            lines.append(f"  {'':<10} what to do: {_cure(plugin)}")
-    return [*lines, *(f"  {sentence}" for sentence in hub().unknown)]
-
-
-def _cure(plugin: Plugin) -> str:
-    remove = f"pip uninstall {plugin.distribution}"
-    if "is taken" in plugin.fault:
-        return f"{remove}, or the other one"
-    return f"pip install --upgrade {plugin.distribution}, or tell its author; {remove} to be rid of it"
 
 
 def _version(name: str) -> str:

@@ -30,7 +30,8 @@ def main(argv: Sequence[str]) -> int:
         home = f"{component.distribution} {component.version}"
         print(f"{component.kind:<9}  {component.name:<{width}}  {_first_line(component.config)}  [{home}]")
     for plugin in hub().faults:
-        print(f"set aside  {plugin.namespace} ({plugin.distribution}): {plugin.fault}; see: matrixhub doctor")
+        why = f"{plugin.fault}; see: matrixhub plugin doctor"
+        print(f"set aside  {plugin.namespace} ({plugin.distribution}): {why}")
     return 0
 
 

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -41,6 +42,11 @@ class Parser(argparse.ArgumentParser):
     """argparse, whose errors are one line with a suggestion."""
 
     def error(self, message: str) -> NoReturn:
+        if (found := re.match(r"unrecognized arguments: (-\S+)", message)) is not None:
+            flag = found[1].partition("=")[0]
+            raise UsageError(
+                unknown_name("option", flag, self._option_string_actions, f"See: {self.prog} --help")
+            )
         raise UsageError(f"{message}. See: {self.prog} --help")
 
 

@@ -1,10 +1,12 @@
-"""``matrixhub plugin doctor``: every fault with its cause and cure."""
+"""``matrixhub plugin doctor``: every fault with its cause and cure, and what will be one."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 
-from matrixhub.cli.doctor import plugin_lines
 from matrixhub.cli.main import Parser
-from matrixhub.plugins import hub
+from matrixhub.cli.plugin_list import components, row, state
+from matrixhub.diagnosis import requirement_warning, shared_aliases
+from matrixhub.plugins import CORE, Plugin, hub
 
 
 def main(argv: Sequence[str]) -> int:
@@ -13,6 +15,41 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         1 when a plugin was set aside, or an allowed one is not there.
     """
-    Parser(prog="matrixhub plugin doctor", description="Plugins, their faults, what to do.").parse_args(argv)
-    print("\n".join(plugin_lines()))
+    parser = Parser(prog="matrixhub plugin doctor", description="Plugins, their faults, what to do.")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    if parser.parse_args(argv).json:
+        doubts = warnings()
+        rows = [row(plugin) | {"warnings": doubts[id(plugin)]} for plugin in hub().plugins]
+        print(json.dumps({"plugins": rows, "unknown": hub().unknown}, indent=1))
+    else:
+        print("\n".join(plugin_lines()))
     return 1 if hub().faults or hub().unknown else 0
+
+
+def warnings() -> dict[int, list[str]]:
+    """By plugin: what it was warned of while loading, its requirement of us, short names it shares."""
+    shared = shared_aliases(hub().registry.of_kind())
+    return {id(plugin): list(_warnings(plugin, shared.get(plugin.namespace, []))) for plugin in hub().plugins}
+
+
+def _warnings(plugin: Plugin, shared: Sequence[str]) -> Iterator[str]:
+    yield from plugin.warnings
+    if plugin.namespace != CORE and (doubt := requirement_warning(plugin.distribution)):
+        yield doubt
+    if not plugin.fault:
+        yield from shared
+
+
+def plugin_lines() -> list[str]:
+    """What each plugin offers, or why it was set aside and what to do; imports nothing heavy."""
+    lines, doubts, pad = ["plugins"], warnings(), " " * 10
+    for plugin in hub().plugins:
+        count = sum(components(plugin).values())
+        told = f"{state(plugin)}: {plugin.fault}" if plugin.fault else f"{count} components"
+        lines.append(f"  {plugin.namespace:<10} {plugin.distribution} {plugin.version}: {told}")
+        if plugin.fault:
+            lines.append(
+                f"  {pad} what to do: {plugin.cure}; to be rid of it: pip uninstall {plugin.distribution}"
+            )
+        lines += [f"  {pad} warning: {text}" for text in doubts[id(plugin)]]
+    return [*lines, *(f"  {sentence}" for sentence in hub().unknown)]

@@ -20,23 +20,26 @@ def _cells(plan: Plan) -> list[str]:
     done = f", {len(plan.done)} done already and skipped" if plan.done else ""
     lines = [_count(len(cells), "cell") + done]
     for cell, apart in zip(cells, told_apart([(c.name, c.overrides) for c in cells]), strict=True):
-        what = f"done in {plan.done[cell.id]}" if cell.id in plan.done else f"trains {_trains(cell)}"
+        what = f"done in {plan.done[cell.id]}" if cell.id in plan.done else _work(cell)
         lines.append(f"  {cell.id[:6]}  {cell.name}: {what}{f'  ({apart})' if apart else ''}")
     return lines
 
 
-def _trains(cell: Cell) -> str:
+def _work(cell: Cell) -> str:
+    if cell.generator:
+        return f"{cell.generator['name']} writes its answers"
     layers, budget = cell.trainer.get("trainable_layers"), cell.trainer.get("layers_budget_gb")
     last = "last layer" if layers == 1 else f"last {layers} layers"
     states = (
         f"stored hidden states, recomputed if over {budget:g} GB" if budget else "recomputed hidden states"
     )
-    return {
+    trains = {
         "frozen": "heads on stored features",
         "partial": f"{last} and heads on {states}",
         "lora": "low-rank matrices in the encoder, and heads",
         "finetune": "encoder and heads",
-    }[cell.training]
+    }
+    return f"trains {trains[cell.training]}"
 
 
 def _stages(plan: Plan) -> list[str]:
@@ -48,7 +51,7 @@ def _stages(plan: Plan) -> list[str]:
     # Cells that differ in their options only train under one name: one line for all of these.
     groups: dict[tuple[str, str], list[Stage]] = {}
     for stage in plan.stages:
-        groups.setdefault((stage.kind, stage.label if stage.kind == "train" else stage.key), []).append(stage)
+        groups.setdefault((stage.kind, stage.label if stage.cell else stage.key), []).append(stage)
     return [*lines, *(_stage(plan, group) for group in groups.values())]
 
 
@@ -63,7 +66,8 @@ def _stage(plan: Plan, group: Sequence[Stage]) -> str:
     if all(stage.key in plan.seconds for stage in group):
         notes.append(f"about {duration(sum(plan.seconds[stage.key] for stage in group))}")
     told = f"  ({'; '.join(notes)})" if notes else ""
-    return f"  {first.kind:<6} {first.label}{told}"
+    width = max(len(stage.kind) for stage in plan.stages)
+    return f"  {first.kind:<{width}} {first.label}{told}"
 
 
 def _merged(plan: Plan) -> list[str]:
@@ -72,9 +76,10 @@ def _merged(plan: Plan) -> list[str]:
 
 def _refused(plan: Plan) -> list[str]:
     lines = [f"{_count(len(plan.refused), 'cell')} refused"] if plan.refused else []
-    for refusal in plan.refused:
-        lines.append(f"  {refusal.name}  {' '.join(refusal.overrides)}")
-        lines += [f"    {reason}" for reason in refusal.reasons]
+    for reasons in dict.fromkeys(refusal.reasons for refusal in plan.refused):
+        alike = [refusal for refusal in plan.refused if refusal.reasons == reasons]
+        lines += [f"  {refusal.name}  {' '.join(refusal.overrides)}" for refusal in alike]
+        lines += [f"    {reason}" for reason in reasons]
     return lines
 
 

@@ -65,7 +65,7 @@ def test_commands_that_only_tell(argv: tuple[str, ...]) -> None:
         "import matrixhub; [getattr(matrixhub, name) for name in matrixhub.__all__]",
         "import matrixhub as mh; mh.list_components('encoder')",
         "import matrixhub as mh; mh.plan(['product=toy'])",
-        "from matrixhub.cli.doctor import plugin_lines; plugin_lines()",
+        "from matrixhub.cli.plugin_doctor import plugin_lines; plugin_lines()",
         "import os; os.environ['MATRIXHUB_LINE'] = 'matrixhub run head='; "
         "from matrixhub.cli.main import main; main(['completion', 'query'])",
     ],

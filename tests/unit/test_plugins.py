@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,7 +106,7 @@ def test_an_unknown_component_of_a_working_plugin_is_a_plain_unknown_name(site: 
         discover(["good"]).component("callback", "good.thin")
 
 
-def in_a_process(site: Path, code: str, **environment: str) -> object:
+def in_a_process(site: Path, code: str, **environment: str) -> Any:
     """The value that ``code`` prints as JSON, in a new process where ``site`` is installed."""
     paths = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
@@ -161,4 +162,6 @@ def test_the_installed_fixture_plugin_loads_without_anything_heavy(tmp_path: Pat
         "    [p.fault for p in hub().plugins], [d.name for d in hub().config_dirs], sorted(heavy)]))"
     )
     found = in_a_process(tmp_path, code, MATRIXHUB_PLUGINS="fixture")
-    assert found == [["fixture.toy", "fixture.hash_text", "fixture.mean_image"], ["", ""], ["conf"], []]
+    offered, *rest = found
+    assert {"fixture.toy", "fixture.hash_text", "fixture.mean_image"} <= set(offered)
+    assert rest == [["", ""], ["conf"], []]

@@ -1,12 +1,13 @@
 """``matrixhub doctor``: versions, devices, plugins, and what to do about faults."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from matrixhub.cli import doctor
-from matrixhub.cli.doctor import plugin_lines
 from matrixhub.cli.main import main
+from matrixhub.cli.plugin_doctor import plugin_lines
 from tests.command import command
 from tests.fixture_plugin.fake import FAULTS, WORKING, write_plugin
 
@@ -17,7 +18,7 @@ def test_a_healthy_installation(capsys: pytest.CaptureFixture[str], monkeypatch:
     page = capsys.readouterr().out
     for words in ("matrixhub 0.", "torch 2.", "hydra-core 1.", "devices ", "off (HF_HUB_OFFLINE is set)"):
         assert words in page
-    assert "fixture    matrixhub-fixture 0.1.0: 3 components" in page
+    assert re.search(r"fixture    matrixhub-fixture 0\.1\.0: \d+ components", page)
     assert "set aside" not in page
 
 
@@ -37,9 +38,12 @@ def test_a_plugin_set_aside_is_shown_with_cause_and_cure(tmp_path: Path) -> None
     lines = done.stdout.splitlines()
     (acme,) = (n for n, line in enumerate(lines) if line.startswith("  acme"))
     assert "set aside: it was written for plugin API 99" in lines[acme]
-    assert "what to do: pip install --upgrade fake-acme" in lines[acme + 1]
+    assert (
+        "what to do: pip install --upgrade matrixhub; to be rid of it: pip uninstall fake-acme"
+        in lines[acme + 1]
+    )
     (taken,) = (n for n, line in enumerate(lines) if "fake-b" in line and "is taken" in line)
-    assert "what to do: pip uninstall fake-b, or the other one" in lines[taken + 1]
+    assert "what to do: pip uninstall fake-b, or the other one: fake-a" in lines[taken + 1]
 
 
 def test_an_allowed_plugin_that_is_not_there() -> None:

@@ -43,7 +43,7 @@ def test_list_names_plugins_set_aside(tmp_path: Path) -> None:
     done = command("list", site=tmp_path)
     assert done.returncode == 0
     last = done.stdout.splitlines()[-1]
-    assert last == "set aside  acme (fake-acme): RuntimeError: no licence file; see: matrixhub doctor"
+    assert last == "set aside  acme (fake-acme): RuntimeError: no licence file; see: matrixhub plugin doctor"
 
 
 def test_show_gives_types_defaults_and_docs(capsys: pytest.CaptureFixture[str]) -> None:
