@@ -11,6 +11,8 @@ from matrixhub.plugins import hub
 FOLDERS = (conf_dir(), *hub().config_dirs)
 FILES = [(folder, path) for folder in FOLDERS for path in sorted(folder.rglob("*.yaml"))]
 OF_MODALITY = {"text": "product=text", "image": "product=image"}
+OF_PRODUCT = {"tabular": ["product.source.path=x.csv", "product.inputs.row.column=[text]"]}
+"""What a plugin's product wants to be told."""
 
 
 def option(folder: Path, path: Path) -> tuple[str, str]:
@@ -27,7 +29,8 @@ def overrides(group: str, name: str) -> list[str]:
             return ["product=text", "product.source.path=x.csv"]
         case "product" if not modality:
             path = "x" if name == "image" else "x.csv"
-            return [chosen, *([f"product.source.path={path}"] if own_data(name) else [])]
+            told = [f"product.source.path={path}"] if own_data(name) else OF_PRODUCT.get(name, [])
+            return [chosen, *told]
         case "encoder":
             path = "x" if modality == "image" else "x.csv"
             return [OF_MODALITY[modality], f"product.source.path={path}", chosen]
