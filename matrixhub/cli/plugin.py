@@ -10,6 +10,7 @@ from matrixhub.errors import unknown_name
 COMMANDS = {
     "list": "installed plugins and what became of them",
     "doctor": "every fault with its cause and cure",
+    "new": "a whole package to start a plugin from",
     "check": "whether a plugin keeps what its components promise",
 }
 
