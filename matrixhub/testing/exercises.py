@@ -95,7 +95,7 @@ class EncoderExercise:
 
     def rows(self, module: Any) -> list[Any]:
         """Of its modality."""
-        return rows(getattr(module, "modality", self.component.consumes[0]), self.declared)
+        return rows((*self.component.consumes, module.modality)[0], self.declared)
 
     def inputs(self, module: Any) -> Any:
         """One batch."""

@@ -49,6 +49,7 @@ def main(asked: Path) -> None:
     asked.with_suffix(f".{rank}").write_text(
         json.dumps({"before": before, "after": digests(module)}), "utf-8"
     )
+    del wrapped  # it holds threads of the process group, which must not outlive the interpreter
     torch.distributed.destroy_process_group()
 
 

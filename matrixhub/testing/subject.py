@@ -181,10 +181,10 @@ class Subject:
     def build(self, **changes: Any) -> Any:
         """A new one, as the core makes it; a module comes in eval mode."""
         if self.exercise.is_module:
-            import torch  # noqa: F401 - so that what this import does is not laid at the component's door
+            import torch  # before watching: what this import does is not the component's doing
         with self.watched():
             made = self.component.factory()(**self.exercise.supplied, **{**self.options, **changes})
-        return made.eval() if self.exercise.is_module else made
+        return made.eval() if self.exercise.is_module and isinstance(made, torch.nn.Module) else made
 
     @functools.cached_property
     def built(self) -> Any:

@@ -68,7 +68,8 @@ def test_no_function_is_over_60_lines(path: Path) -> None:
 
 def test_the_core_stays_within_its_budget() -> None:
     """The budget and what it is spent on: docs/decisions/0006-size-of-the-core.md."""
-    total = sum(map(code_lines, CORE))
+    beside = [ROOT / "matrixhub" / name for name in ("testing", "scaffold")]
+    total = sum(code_lines(path) for path in CORE if not any(path.is_relative_to(b) for b in beside))
     assert total < 10_500, f"{total} lines of code"
 
 

@@ -36,6 +36,18 @@ def answers(subject: Subject) -> None:
 
 
 @check(*MODULES, needs=("answers",))
+def inputs_unchanged(subject: Subject) -> None:
+    """What it is given is the same afterwards: others read the same rows, batches and features.
+
+    Mend: don't write into an argument (x += …, x[...] = …, list.append); make a new tensor or a copy.
+    """
+    kept = copy.deepcopy(subject.inputs)
+    subject.answers()
+    if names := changed(kept, subject.inputs):
+        fail(f"it changes {', '.join(names)} of what it is given")
+
+
+@check(*MODULES, needs=("inputs_unchanged",))
 def deterministic_in_eval(subject: Subject) -> None:
     """In eval mode the same inputs give the same bits, whatever the global seed: features are computed once
     and used by many, and an answer must not depend on chance.
@@ -52,19 +64,7 @@ def deterministic_in_eval(subject: Subject) -> None:
             fail(f"{name} differ by {difference:.3g} when asked twice")
 
 
-@check(*MODULES, needs=("answers",))
-def inputs_unchanged(subject: Subject) -> None:
-    """What it is given is the same afterwards: others read the same rows, batches and features.
-
-    Mend: don't write into an argument (x += …, x[...] = …, list.append); make a new tensor or a copy.
-    """
-    kept = copy.deepcopy(subject.inputs)
-    subject.answers()
-    if names := changed(kept, subject.inputs):
-        fail(f"it changes {', '.join(names)} of what it is given")
-
-
-@check(*LEARNING, needs=("answers",))
+@check(*LEARNING, needs=("inputs_unchanged",))
 def gradients_reach_parameters(subject: Subject) -> None:
     """A loss on what it gives has a finite gradient for every trainable parameter: one that has none never
     learns, and stops a run on several processes.
@@ -86,7 +86,7 @@ def gradients_reach_parameters(subject: Subject) -> None:
             fail(f"the gradient of {name} is NaN or infinite")
 
 
-@check(*MODULES, needs=("answers",))
+@check(*MODULES, needs=("deterministic_in_eval",))
 def pickles_and_copies(subject: Subject) -> None:
     """It survives a deep copy and the way to another process: data loaders, servers and searches make copies
     of it.

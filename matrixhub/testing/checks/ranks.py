@@ -40,12 +40,16 @@ def two_ranks_agree(subject: Subject) -> None:
         fail(f"two processes have not finished a step after {SECONDS} s: one waits for the other")
     told = [asked.with_suffix(f".{rank}") for rank in (0, 1)]
     if done.returncode or not all(path.is_file() for path in told):
-        errors = [
-            line for line in done.stderr.splitlines() if "Error: " in line and "ChildFailedError" not in line
-        ]
-        fail(f"two processes cannot make a step: {(errors or ['no message'])[0].strip()[:300]}")
+        fail(f"two processes cannot make a step: {_cause(done.stderr)}")
     first, second = (json.loads(path.read_text("utf-8")) for path in told)
     if apart := [name for name in first["after"] if first["after"][name] != second["after"][name]]:
         fail(f"after one step {apart[0]} differs between the two processes")
     if first["after"] == first["before"]:
         fail("one step changed nothing")
+
+
+def _cause(stderr: str) -> str:
+    """The first line that names an error, or else the last line."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if "Error: " in line and "ChildFailedError" not in line]
+    return (errors or lines[-1:] or ["no message"])[0][:300]
