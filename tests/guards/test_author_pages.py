@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import matrixhub as mh
+import matrixhub.testing.checks  # enrols all of them
 from matrixhub.registry import KINDS
 from matrixhub.scaffold import names_of, render
-from matrixhub.testing.suite import CHECKS
+from matrixhub.testing.check import CHECKS
 from tests.command import SCRIPT, environment
 from tests.new_plugin import pretend_installed
 
@@ -56,13 +57,13 @@ def test_links_lead_somewhere(page: Path) -> None:
 def write_tables(folder: Path) -> None:
     """The tables that the pages speak of, in the folder where their commands run."""
     rows = [(word, i) for i in range(60) for word in ("red", "blue")]
-    tables = {
-        "pairs": (("first", "second", "label"), [(f"{w} {i}", f"no {i}", w) for w, i in rows]),
-        "questions": (("text", "answer"), [(f"{w} was the car {i}", w) for w, i in rows]),
+    tables: dict[str, list[list[str]]] = {
+        "pairs": [["first", "second", "label"], *([f"{w} {i}", f"no {i}", w] for w, i in rows)],
+        "questions": [["text", "answer"], *([f"{w} was the car {i}", w] for w, i in rows)],
     }
-    for name, (header, body) in tables.items():
+    for name, table in tables.items():
         with (folder / f"{name}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([header, *body])
+            csv.writer(file).writerows(table)
 
 
 def do(words: list[str], cwd: Path, site: Path | None) -> str:
