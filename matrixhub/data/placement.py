@@ -42,7 +42,9 @@ def place(keys: Digests, fractions: Fractions, seed: int) -> Parts:
     return np.select([at < train, at < 1 - test], [TRAIN, VALIDATION], TEST).astype(np.int8)
 
 
-def place_by_class(keys: Digests, sizes: Numbers, classes: Numbers, fractions: Fractions, seed: int) -> Parts:
+def place_by_class(
+    keys: Digests, fractions: Fractions, seed: int, *, sizes: Numbers, classes: Numbers
+) -> Parts:
     """A split for each unit, int8 (U,), with the same share of every class in each.
 
     Within a class, units are ranked by a hash of their key and dealt out in that order; what rounding
@@ -52,7 +54,9 @@ def place_by_class(keys: Digests, sizes: Numbers, classes: Numbers, fractions: F
 
     Args:
         keys: of the units, uint8 (U, 32).
-        sizes: rows of each.
+        fractions: of rows.
+        seed: another one gives another split.
+        sizes: rows of each unit.
         classes: of each, numbered in an order that does not depend on that of the rows.
     """
     placed = np.full(len(keys), TRAIN, dtype=np.int8)
@@ -72,7 +76,7 @@ def place_by_class(keys: Digests, sizes: Numbers, classes: Numbers, fractions: F
     return placed
 
 
-def main_classes(units: Units, labels: Digests) -> Numbers:
+def majority(units: Units, labels: Digests) -> Numbers:
     """The class of most rows of each unit, int64 (U,), numbered by the order of their digests.
 
     Args:

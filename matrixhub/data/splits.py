@@ -22,7 +22,7 @@ from matrixhub.data.placement import (
     Fractions,
     Parts,
     check_fractions,
-    main_classes,
+    majority,
     place,
     place_by_class,
 )
@@ -94,15 +94,7 @@ def make_splits(
     missing = [part for part in (VALIDATION, TEST) if not (parts == part).any()]
     shares = _shares_of_train(shares, missing)
     movable = np.flatnonzero(_latest(parts, units) == TRAIN)
-    placed = np.full(len(units.keys), _LEFT_OUT, dtype=np.int8)
-    if labels is None:
-        placed[movable] = place(units.keys[movable], shares, seed)
-    else:
-        classes = main_classes(units, labels)[movable]
-        placed[movable] = place_by_class(units.keys[movable], units.sizes[movable], classes, shares, seed)
-    moved = np.isin(units.of_row, movable)
-    parts[moved] = placed[units.of_row[moved]]
-
+    _move(parts, units, movable, shares=shares, seed=seed, labels=labels)
     alike = (units if group is None else units_of(contents, None)).sizes
     repeated = int(alike[alike > 1].sum())
     if repeated:
@@ -157,6 +149,22 @@ def _keep_later(parts: Parts, units: Units) -> Iterator[str]:
         counted = " and ".join(f"{counts[p]} rows of {SPLITS[p]}" for p in np.flatnonzero(counts))
         parts[earlier] = _LEFT_OUT
         yield f"{counted} repeat a row (or group) of a later split and were left out."
+
+
+def _move(
+    parts: Parts, units: Units, movable: Rows, *, shares: Fractions, seed: int, labels: Digests | None
+) -> None:
+    """Give each movable unit its split, in place."""
+    keys = units.keys[movable]
+    if labels is None:
+        placed = place(keys, shares, seed)
+    else:
+        sizes, classes = units.sizes[movable], majority(units, labels)[movable]
+        placed = place_by_class(keys, shares, seed, sizes=sizes, classes=classes)
+    place_of = np.full(len(units.keys), _LEFT_OUT, dtype=np.int8)
+    place_of[movable] = placed
+    moved = np.isin(units.of_row, movable)
+    parts[moved] = place_of[units.of_row[moved]]
 
 
 def _latest(parts: Parts, units: Units) -> Parts:

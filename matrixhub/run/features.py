@@ -63,7 +63,10 @@ def stored_features(stage: Stage, table: pa.Table, session: Session) -> StoredFe
             )
             return None
     digests = session.together(lambda: digest_table(table, columns, exact=True))
-    setting = _from_main(session, lambda: _setting(spec, table, encoder, digests, about, session=session))
+    setting = _from_main(
+        session,
+        lambda: _setting(spec, table, encoder, digests=digests, about=about, session=session),
+    )
     shelf = _shelf(about, setting.precision, session)
     work = _Work(stage, table, encoder, setting, shelf, digests)
     num_rows, started = 0, time.perf_counter()
@@ -113,9 +116,9 @@ def _setting(
     spec: Mapping[str, Any],
     table: pa.Table,
     encoder: Any,
+    *,
     digests: np.ndarray[Any, Any],
     about: Mapping[str, Any],
-    *,
     session: Session,
 ) -> Setting:
     """How these rows are encoded; looked for on some of them."""
