@@ -56,7 +56,7 @@ def entities(*, limit: int | None) -> PackagedRows:
 def vqa(*, limit: int | None) -> PackagedRows:
     """48,248 questions about 5,000 images (Zhou 2020): ``image`` (a path), ``question``, ``answer``.
 
-    Each image shows one coloured shape; there are 13 answers. Images of test rows are others than those of training rows.
+    Each image shows one coloured shape; there are 13 answers. Test images are others than training images.
     """
     return PackagedRows("easy_vqa", "easy-vqa==1.0", _later("vqa"), limit=limit)
 
