@@ -37,6 +37,9 @@ SPLIT_COLUMN = "__split__"
 TASKS = ("classification", "multilabel", "regression", "token_classification")
 """What an output can be asked to learn; the core reads and checks the targets of these."""
 
+GENERATION = "generation"
+"""The task of an output that a generator writes, as text; it needs no head."""
+
 
 @dataclass(frozen=True, slots=True)
 class Features:

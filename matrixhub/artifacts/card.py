@@ -18,6 +18,7 @@ TASKS = {
     ("text", "multilabel"): "text-classification",
     ("image", "multilabel"): "image-classification",
     ("text", "token_classification"): "token-classification",
+    ("text", "generation"): "text-generation",
 }
 """Hugging Face's names of tasks, by modality and our name."""
 
@@ -41,9 +42,10 @@ def model_card(manifest: Mapping[str, Any]) -> str:
     inputs, outputs = manifest["product"]["inputs"], manifest["product"]["outputs"]
     reads = ", ".join(f"{_code(_columns(one['column']))} ({one['modality']})" for one in inputs.values())
     answers = ", ".join(f"{_code(name)} ({one['task'].replace('_', ' ')})" for name, one in outputs.items())
+    made = "Composed" if manifest.get("generator") else "Trained"
     body = [
         f"# {_code(manifest['name'])}",
-        f"Reads {reads} and answers {answers}. Trained with MatrixHub {manifest['matrixhub']}.",
+        f"Reads {reads} and answers {answers}. {made} with MatrixHub {manifest['matrixhub']}.",
         "## Use",
         f"```bash\n{_install(manifest)}\nmatrixhub predict FOLDER rows.csv\n```",
         f'```python\nimport matrixhub as mh\n\nproduct = mh.load("FOLDER")\n{_call(inputs)}\n```',
@@ -130,19 +132,25 @@ def _figure(score: float | None) -> str:
 
 def _rows(manifest: Mapping[str, Any]) -> str:
     rows = manifest["num_rows"]
-    return f"Measured on {rows['test']:,} rows that neither training nor the choice of the epoch has seen."
+    seen = "" if manifest.get("generator") else " that neither training nor the choice of the epoch has seen"
+    return f"Measured on {rows['test']:,} rows{seen}."
 
 
 def _training(manifest: Mapping[str, Any]) -> Iterator[str]:
-    rows, trainer = manifest["num_rows"], manifest["trainer"]
-    kept = KEPT[way_of_training(trainer)]
-    encoders = ", ".join(f"{_code(one['name'])} of {m}" for m, one in manifest["encoder"].items())
-    yield f"- Rows: {rows['train']:,} to train on, {rows['validation']:,} to choose the epoch by."
     yield f"- Source: {_code(manifest['source'])}, product {_code(manifest['product']['name'])}."
     if through := manifest.get("transform"):
         yield f"- Rows went through: {_list([one['name'] for one in through])}."
     if manifest.get("fingerprint"):
         yield f"- Fingerprint of the rows: {_code(manifest['fingerprint'])}."
+    if generator := manifest.get("generator"):
+        yield f"- Nothing was trained: {_code(generator['name'])} writes the answers."
+        for name, output in manifest["product"]["outputs"].items():
+            yield f"- Prompt of {_code(name)}: {_code(output['prompt'] or 'the input itself')}."
+        return
+    rows, trainer = manifest["num_rows"], manifest["trainer"]
+    kept = KEPT[way_of_training(trainer)]
+    encoders = ", ".join(f"{_code(one['name'])} of {m}" for m, one in manifest["encoder"].items())
+    yield f"- Rows: {rows['train']:,} to train on, {rows['validation']:,} to choose the epoch by."
     yield f"- Encoders ({kept}): {encoders}. Head: {_code(manifest['head']['name'])}."
     for name, target in manifest["targets"].items():
         if classes := target["classes"]:
@@ -151,6 +159,10 @@ def _training(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _limits(manifest: Mapping[str, Any]) -> Iterator[str]:
+    if manifest.get("generator"):
+        yield "- What it writes may be wrong, made up or offensive, and sounds sure of itself all the same."
+        yield "- Nobody has examined it for bias, or for what its weights reveal of people."
+        return
     yield "- It knows what its training rows showed; on rows of another kind its scores may be far lower."
     if any(target["classes"] for target in manifest["targets"].values()):
         yield "- It always answers with the classes above, also where none of them fits."

@@ -14,6 +14,7 @@ HOMES = {
     "encoder/text": ("matrixhub-text", "matrixhub-demo"),
     "encoder/image": ("matrixhub-vision", "matrixhub-demo"),
     "head": ("matrixhub-heads",),
+    "generator": (),
 }
 """Groups whose options all come with plugins, and the first-party ones that have some."""
 

@@ -21,7 +21,7 @@ class OutputConfig:
     """One output of a product."""
 
     task: str = MISSING
-    """classification, multilabel, regression or token_classification."""
+    """classification, multilabel, regression or token_classification; or generation, by a generator."""
     target: str = MISSING
     """Column that holds the right answers."""
     classes: list[Any] | None = None
@@ -30,6 +30,8 @@ class OutputConfig:
     """Between the labels of a multilabel cell in a csv."""
     weight: float = 1.0
     """Of this output's loss in the sum."""
+    prompt: str | None = None
+    """What a generator is given, such as "Summarize: {text}" with an input text; None: the input alone."""
 
 
 @dataclass
@@ -132,6 +134,24 @@ class EncodeConfig:
 
 
 @dataclass
+class GenerateConfig:
+    """How generators write."""
+
+    max_new_tokens: int = 64
+    """Of each text, at most."""
+    stop: list[str] = field(default_factory=list)
+    """A text ends before the first of these."""
+    temperature: float = 0.0
+    """0 takes the likeliest token each time; above it, tokens are drawn."""
+    top_p: float = 1.0
+    """Drawn from the likeliest tokens that have this share of the probability."""
+    seed: int = 0
+    """Of the drawing."""
+    batch_size: int = 8
+    """Prompts at a time, of like length."""
+
+
+@dataclass
 class LaunchConfig:
     """Where it runs. One launch serves all cells of a plan."""
 
@@ -158,6 +178,9 @@ class RootConfig:
     """Joins several inputs: choose with fusion=NAME."""
     head: Any = None
     """Trained on top, one for each output: choose with head=NAME."""
+    generator: Any = None
+    """Writes outputs whose task is generation, without encoder and head: choose with generator=NAME."""
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     launch: LaunchConfig = field(default_factory=LaunchConfig)

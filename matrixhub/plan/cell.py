@@ -12,6 +12,10 @@ from matrixhub.errors import ConfigError, unknown_name
 from matrixhub.plan.identity import Look, Options, State, unseen
 from matrixhub.plugins import Hub
 from matrixhub.registry import Component
+from matrixhub.types import GENERATION
+
+_NAMING = ("encoder", "head", "generator")
+"""Kinds whose chosen options name a cell, beside its product."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +28,18 @@ class Cell:
         name: for people: product, encoders, head.
         product: name, inputs, outputs and split; its source is apart.
         source: component options of the rows.
-        encoder: component options by modality, of the modalities that the inputs read.
-        fusion: component options; None with a single input.
-        head: component options.
-        trainer: as in ``TrainerConfig``.
+        encoder: component options by modality, of the modalities that the inputs read; none with a generator.
+        fusion: component options; None with a single input, or a generator.
+        head: component options; None with a generator.
+        trainer: as in ``TrainerConfig``; empty with a generator.
         baseline: whether to score the simplest alternatives too.
         choices: the Hydra option chosen in each group, for labels.
         overrides: what was typed for it.
         distributions: version of each installed package that it uses.
         state: what its parts depend on beside their options: code, rows, local weights; see ``identity``.
         transform: component options of what the rows go through, in order.
+        generator: component options of what writes its answers; None where heads give them.
+        generate: as in ``GenerateConfig``; None without a generator.
     """
 
     id: str
@@ -42,7 +48,7 @@ class Cell:
     source: Options
     encoder: dict[str, Options]
     fusion: Options | None
-    head: Options
+    head: Options | None
     trainer: dict[str, Any]
     baseline: bool
     choices: dict[str, str]
@@ -50,6 +56,8 @@ class Cell:
     distributions: dict[str, str]
     state: dict[str, State] = field(default_factory=dict)
     transform: list[Options] = field(default_factory=list)
+    generator: Options | None = None
+    generate: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -66,22 +74,25 @@ class Cell:
 
     @property
     def training(self) -> str:
-        """As of ``way_of_training``."""
+        """As of ``way_of_training``; of a cell that trains."""
         return way_of_training(self.trainer)
 
     @property
     def encoder_label(self) -> str:
-        """The encoders in a word or two."""
+        """The encoders, or the generator, in a word or two."""
+        if self.generator:
+            return self.choices.get("generator") or str(self.generator["name"])
         return "+".join(self.choices.get(f"encoder/{m}") or str(o["name"]) for m, o in self.encoder.items())
 
     @property
     def head_label(self) -> str:
-        """The head in a word."""
-        return self.choices.get("head") or str(self.head["name"])
+        """The head in a word; empty without one."""
+        return self.choices.get("head") or str(self.head["name"]) if self.head else ""
 
     def component_options(self) -> list[tuple[str, Options]]:
         """Every (kind, options) it is made of."""
-        parts = {kind: getattr(self, kind) for kind in ("source", "transform", "encoder", "fusion", "head")}
+        kinds = ("source", "transform", "encoder", "fusion", "head", "generator")
+        parts = {kind: getattr(self, kind) for kind in kinds}
         return [(group.partition("/")[0], options) for group, options in _used(parts).items()]
 
 
@@ -106,35 +117,58 @@ def resolve(job: Job, hub: Hub, look: Look = unseen) -> Cell:
         raise ConfigError(
             f"Product '{product['name']}' needs at least one of product.inputs and of product.outputs."
         )
-    modalities = dict.fromkeys(i["modality"] for i in product["inputs"].values())
-    encoders = {m: _encoder(config, m, hub) for m in modalities}
+    generates = any(output["task"] == GENERATION for output in product["outputs"].values())
     parts: dict[str, Any] = {
         "product": product,
         "source": _component(hub, "source", source, "product/source"),
         "transform": components(hub, "transform", transforms, "product/transform"),
-        "encoder": encoders,
-        "fusion": _component(hub, "fusion", config["fusion"], "fusion")
-        if len(product["inputs"]) > 1
-        else None,
-        "head": _component(hub, "head", config["head"], "head"),
-        "trainer": _trainer(config["trainer"]),
+        **(_generating(config, hub) if generates else _learning(config, product, hub)),
         "baseline": config["baseline"],
     }
     used = {group: (_found(hub, group, o), o) for group, o in _used(parts).items()}
     distributions = {component.distribution: component.version for component, _ in used.values()}
     state = {group: look(component, options) for group, (component, options) in used.items()}
+    choices = {
+        group: job.choices[group]
+        for group in used
+        if group.partition("/")[0] in _NAMING and job.choices.get(group)
+    }
     precision = [config["launch"]["mixed_precision"], config["encode"]["precision"]]
     return Cell(
         id=digest({**parts, "distributions": distributions, "state": state, "precision": precision}),
-        name=_label(job, product["name"], encoders),
-        choices={
-            k: v for k, v in job.choices.items() if k == "head" or k.removeprefix("encoder/") in encoders
-        },
+        name="-".join([product["name"], *(option.replace("/", ".") for option in choices.values())]),
+        choices=choices,
         overrides=job.overrides,
         distributions=distributions,
         state=state,
         **parts,
     )
+
+
+def _learning(config: Mapping[str, Any], product: Mapping[str, Any], hub: Hub) -> dict[str, Any]:
+    """Parts of a cell whose heads are trained."""
+    modalities = dict.fromkeys(i["modality"] for i in product["inputs"].values())
+    several = len(product["inputs"]) > 1
+    return {
+        "encoder": {m: _encoder(config, m, hub) for m in modalities},
+        "fusion": _component(hub, "fusion", config["fusion"], "fusion") if several else None,
+        "head": _component(hub, "head", config["head"], "head"),
+        "trainer": _trainer(config["trainer"]),
+        "generator": None,
+        "generate": None,
+    }
+
+
+def _generating(config: Mapping[str, Any], hub: Hub) -> dict[str, Any]:
+    """Parts of a cell whose answers a generator writes."""
+    return {
+        "encoder": {},
+        "fusion": None,
+        "head": None,
+        "trainer": {},
+        "generator": _component(hub, "generator", config["generator"], "generator"),
+        "generate": dict(config["generate"]),
+    }
 
 
 def _trainer(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,12 +187,6 @@ def way_of_training(trainer: Mapping[str, Any]) -> str:
     if trainer.get("trainable_layers") is not None:
         return "partial"
     return "lora" if trainer.get("lora") else "frozen"
-
-
-def _label(job: Job, product: str, encoders: Mapping[str, Options]) -> str:
-    """The cell's name, which is the name of a folder too."""
-    chosen = [*(job.choices.get(f"encoder/{m}", "") for m in encoders), job.choices.get("head", "")]
-    return "-".join([product, *(option.replace("/", ".") for option in chosen if option)])
 
 
 def _encoder(config: Mapping[str, Any], modality: str, hub: Hub) -> Options:
@@ -224,8 +252,8 @@ def _used(parts: Mapping[str, Any]) -> dict[str, Options]:
     """Options of every component by the group it is chosen in."""
     encoders = {f"encoder/{modality}": options for modality, options in parts["encoder"].items()}
     transforms = {f"transform/{i}": options for i, options in enumerate(parts["transform"])}
-    fusion = {"fusion": parts["fusion"]} if parts["fusion"] else {}
-    return {"source": parts["source"], **transforms, **encoders, **fusion, "head": parts["head"]}
+    single = {group: parts[group] for group in ("fusion", "head", "generator") if parts[group]}
+    return {"source": parts["source"], **transforms, **encoders, **single}
 
 
 def _found(hub: Hub, group: str, options: Options) -> Component:

@@ -8,22 +8,20 @@ from typing import Any
 from matrixhub.config.schema import CHOICES, TRACKERS
 from matrixhub.errors import unknown_name
 from matrixhub.plan.cell import Cell
+from matrixhub.plan.generation import generation_objections
 from matrixhub.plugins import Hub
-from matrixhub.types import TASKS
+from matrixhub.types import GENERATION, TASKS
 
 
 def objections(cell: Cell, hub: Hub) -> list[str]:
     """Every reason why the cell cannot run; none when it can."""
-    return [
-        *_components(cell, hub),
-        *_product(cell),
-        *_trainer(cell.trainer, list(cell.product["outputs"])),
-        *_encoder_training(cell),
-        *hub.objections(cell.to_dict()),
-    ]
+    learning = [] if cell.generator else [*_components(cell, hub), *_trainer(cell), *_encoder_training(cell)]
+    generating = generation_objections(cell) if cell.generator else []
+    return [*learning, *generating, *_product(cell), *hub.objections(cell.to_dict())]
 
 
 def _components(cell: Cell, hub: Hub) -> Iterator[str]:
+    assert cell.head
     head = hub.component("head", cell.head["name"])
     for modality, options in cell.encoder.items():
         encoder = hub.component("encoder", options["name"])
@@ -38,7 +36,7 @@ def _components(cell: Cell, hub: Hub) -> Iterator[str]:
     for name, output in cell.product["outputs"].items():
         task = output["task"]
         if task not in TASKS and task not in head.produces:
-            yield unknown_name(f"task of output '{name}':", task, TASKS)
+            yield unknown_name(f"task of output '{name}':", task, (*TASKS, GENERATION))
         elif head.produces and task not in head.produces:
             yield f"Head '{head.name}' learns {', '.join(head.produces)}, not {task} (output '{name}')."
 
@@ -61,7 +59,8 @@ _AT_LEAST = {"epochs": 1, "batch_size": 1, "accumulation": 1, "weight_decay": 0,
 _ABOVE_ZERO = ("lr", "encoder_lr", "clip", "patience")
 
 
-def _trainer(trainer: dict[str, Any], outputs: list[str]) -> Iterator[str]:
+def _trainer(cell: Cell) -> Iterator[str]:
+    trainer, outputs = cell.trainer, list(cell.product["outputs"])
     for key, least in _AT_LEAST.items():
         if not trainer[key] >= least:
             yield f"trainer.{key}={trainer[key]}: must be at least {least}."

@@ -17,8 +17,9 @@ RUNS = 10
 def estimate(plan: Plan) -> dict[str, float]:
     """Seconds by key of the stages that an earlier run under ``plan.output_dir`` has done like.
 
-    A train stage is like one of the same source, inputs, outputs, encoders and head; an encode stage is
-    the same encoder over the same column. A record says of the latter
+    A train stage is like one of the same source, inputs, outputs, encoders and head, a generate stage like
+    one of the same generator; an encode stage is the same encoder over the same column. A record says of the
+    latter
     ``{"encode": {key: {"seconds", "rows"}}}``.
     """
     if not plan.stages:
@@ -27,19 +28,19 @@ def estimate(plan: Plan) -> dict[str, float]:
     for cell, record in _earlier(Path(plan.output_dir)):
         for key, fact in record.get("encode", {}).items():
             seen[key] += [fact["seconds"]] if fact["rows"] else []  # else all of them were stored
-        if "train_seconds" in record:
-            seen[_work(cell)].append(record["train_seconds"])
+        for key in ("train_seconds", "generate_seconds"):
+            seen[_work(cell)] += [record[key]] if key in record else []
     found = {}
     for stage in plan.stages:
-        key = _work(plan.cells[stage.spec["cell"]]) if stage.kind == "train" else stage.key
+        key = _work(plan.cells[stage.cell]) if stage.cell else stage.key
         if seen[key]:
             found[stage.key] = round(statistics.median(seen[key]), 3)
     return found
 
 
 def total(plan: Plan) -> float | None:
-    """Seconds of all encode and train stages; None where those of one are not known."""
-    costly = [stage.key for stage in plan.stages if stage.kind in ("encode", "train")]
+    """Seconds of all encode, train and generate stages; None where those of one are not known."""
+    costly = [stage.key for stage in plan.stages if stage.cell or stage.kind == "encode"]
     if not all(key in plan.seconds for key in costly):
         return None
     return sum(plan.seconds[key] for key in costly)
@@ -58,6 +59,8 @@ def _earlier(output_dir: Path) -> Iterator[tuple[Cell, Record]]:
 
 
 def _work(cell: Cell) -> str:
-    trains = [cell.training, cell.trainer.get("trainable_layers")]
     product = {**cell.product, "name": None, "split": None}
+    if not cell.head:
+        return digest(["generate", cell.source, product, cell.generator, cell.generate])
+    trains = [cell.training, cell.trainer.get("trainable_layers")]
     return digest(["train", cell.source, product, cell.encoder, cell.head["name"], trains])

@@ -19,7 +19,7 @@ def mermaid(plan: Plan) -> str:
     lines = ["flowchart LR", *(f"  {one}" for one in CLASSES)]
     names = {stage.key: f"s{number}" for number, stage in enumerate(plan.stages)}
     for stage in plan.stages:
-        if stage.kind != "train":
+        if not stage.cell:
             lines.append(_node(names[stage.key], f"{stage.kind} {stage.label}", stage))
             lines += _edges(names, stage.needs, names[stage.key])
     for number, (needs, cells) in enumerate(_groups(plan).items()):
@@ -35,9 +35,9 @@ def _groups(plan: Plan) -> dict[tuple[str, ...], list[Cell]]:
     groups: dict[tuple[str, ...], list[Cell]] = {}
     loads = {stage.key for stage in plan.stages if stage.kind == "load"}
     for stage in plan.stages:
-        if stage.kind == "train":
+        if stage.cell:
             needs = tuple(dict.fromkeys(key for key in stage.needs if key not in loads))
-            groups.setdefault(needs, []).append(plan.cells[stage.spec["cell"]])
+            groups.setdefault(needs, []).append(plan.cells[stage.cell])
     return groups
 
 
@@ -47,10 +47,12 @@ def _told(cells: Iterable[Cell]) -> str:
     for cell in cells:
         of_name = heads.setdefault(f"{cell.product['name']} on {cell.encoder_label}", {})
         of_name[cell.head_label] = of_name.get(cell.head_label, 0) + 1
-    return "\n".join(
-        f"{name}: {', '.join(head if count == 1 else f'{count} × {head}' for head, count in found.items())}"
-        for name, found in heads.items()
-    )
+    told = {name: [_counted(head, count) for head, count in found.items()] for name, found in heads.items()}
+    return "\n".join(": ".join(filter(None, [name, ", ".join(found)])) for name, found in told.items())
+
+
+def _counted(head: str, count: int) -> str:
+    return head if count == 1 else f"{count} × {head}".rstrip()
 
 
 def _node(name: str, text: str, stage: Stage) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from matrixhub.plan.cell import Cell, digest
 
-KINDS = ("load", "split", "encode", "train")
+KINDS = ("load", "split", "encode", "train", "generate")
 
 PARTIAL = ("trainable_layers", "layers_budget_gb")
 """What a trainer says of the hidden states that it needs."""
@@ -33,6 +33,11 @@ class Stage:
     needs: tuple[str, ...] = ()
     cells: tuple[str, ...] = ()
 
+    @property
+    def cell(self) -> str | None:
+        """Id of the cell that ends here, with a record; None where others read what it gives."""
+        return self.spec.get("cell")
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
@@ -49,7 +54,12 @@ def share(cells: Iterable[Cell]) -> list[Stage]:
             known = merged.get(stage.key)
             served = (*known.cells, *stage.cells) if known else stage.cells
             merged[stage.key] = dataclasses.replace(stage, cells=tuple(dict.fromkeys(served)))
-    return sorted(merged.values(), key=lambda stage: KINDS.index(stage.kind))
+    generators = list(dict.fromkeys(digest(stage.spec.get("generator")) for stage in merged.values()))
+    # Cells of one generator follow each other, so that it is loaded once.
+    return sorted(
+        merged.values(),
+        key=lambda stage: (KINDS.index(stage.kind), generators.index(digest(stage.spec.get("generator")))),
+    )
 
 
 def _stages(cell: Cell) -> list[Stage]:
@@ -62,6 +72,9 @@ def _stages(cell: Cell) -> list[Stage]:
         "split": product["split"],
     }
     split = _stage(cell, "split", f"{cell.source['name']} rows", split_spec, load)
+    if cell.generator:
+        spec = {"cell": cell.id, "generator": cell.generator}
+        return [load, split, _stage(cell, "generate", cell.name, spec, load, split)]
     encodes = _encodes(cell, load) if cell.training in ("frozen", "partial") else []
     train = _stage(cell, "train", cell.name, {"cell": cell.id}, load, split, *encodes)
     return [load, split, *encodes, train]

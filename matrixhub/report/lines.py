@@ -93,9 +93,9 @@ class Line:
 
     @property
     def num_parameters(self) -> int | None:
-        """Of encoders and heads together."""
+        """Of all its parts together."""
         counts = self.record.get("parameters")
-        return counts["encoder"] + counts["head"] if counts else None
+        return sum(count for part, count in counts.items() if part != "trained") if counts else None
 
 
 def lines_of(records: Sequence[Record]) -> list[Line]:

@@ -1,7 +1,7 @@
 """A plan, stage by stage. A stage that fails costs the cells that need it, and no others."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,10 @@ from matrixhub.errors import DataError, MatrixHubError
 from matrixhub.plan import Cell, Stage
 from matrixhub.plan.cell import digest
 from matrixhub.plugins import hub
+from matrixhub.run.answers import finish_answers, write_answers
 from matrixhub.run.features import stored_features
 from matrixhub.run.finish import Workshop, finish_cell
+from matrixhub.run.generate import answers_of
 from matrixhub.run.model import build
 from matrixhub.run.records import append_record, failure_record, log_unexpected
 from matrixhub.run.session import Session
@@ -50,8 +52,9 @@ class Executor:
             "split": self._split,
             "encode": self._encode,
             "train": self._train,
+            "generate": self._generate,
         }
-        cells = sum(stage.kind == "train" for stage in plan.stages)
+        cells = sum(stage.cell is not None for stage in plan.stages)
         place = f"{plan.output_dir}/{self.session.folder.name}"
         self.session.say(
             f"{cells} cell{'' if cells == 1 else 's'} in {len(plan.stages)} stages, into {place}"
@@ -59,7 +62,7 @@ class Executor:
         last_need = {key: stage.key for stage in plan.stages for key in stage.needs}
         looked_ahead = False
         for stage in plan.stages:
-            if not looked_ahead and stage.kind in ("encode", "train"):
+            if not looked_ahead and stage.kind not in ("load", "split"):
                 self._look_ahead()
                 looked_ahead = True
             self.results[stage.key] = self._attempt(stage, do[stage.kind])
@@ -77,7 +80,7 @@ class Executor:
             if self.session.accelerator.num_processes > 1 and not isinstance(error, MatrixHubError):
                 # The other ranks have not heard of it: going on would leave them waiting.
                 raise
-            if stage.kind == "train":
+            if stage.cell:
                 self._record_failure(stage, error)
             return Failure(error)
 
@@ -85,7 +88,7 @@ class Executor:
         """Why the stage cannot be done, or is of use to no cell."""
         needed = (self.results.get(key) for key in stage.needs)
         broken = next((result for result in needed if isinstance(result, Failure)), None)
-        if broken or stage.kind not in ("encode", "train"):
+        if broken or stage.kind in ("load", "split"):
             return broken
         doomed = [self.doomed[cell] for cell in stage.cells if cell in self.doomed]
         return doomed[0] if len(doomed) == len(stage.cells) else None
@@ -94,20 +97,27 @@ class Executor:
         """Find the cells whose targets cannot be learned before anything costly is done for them."""
         seen: dict[str, Failure | None] = {}
         for stage in self.session.plan.stages:
-            if stage.kind != "train" or self._already_failed(stage):
+            if not stage.cell or self._already_failed(stage):
                 continue
             product = self._cell(stage).product
             key = digest([stage.needs[:2], product["inputs"], product["outputs"]])
             if key not in seen:
-                table, splits = (self.results[need] for need in stage.needs[:2])
-                fit = functools.partial(fit_targets, table, product["outputs"], product["inputs"], splits)
                 try:
-                    self.session.together(fit)
+                    self.session.together(functools.partial(self._try_targets, stage))
                     seen[key] = None
                 except MatrixHubError as error:
                     seen[key] = Failure(error)
             if failure := seen[key]:
-                self.doomed[stage.spec["cell"]] = failure
+                self.doomed[stage.cell] = failure
+
+    def _try_targets(self, stage: Stage) -> None:
+        """Raises what is wrong with the right answers of a cell."""
+        table, splits = (self.results[need] for need in stage.needs[:2])
+        outputs, inputs = (self._cell(stage).product[part] for part in ("outputs", "inputs"))
+        if stage.kind == "generate":
+            answers_of(table, outputs, splits.test)
+        else:
+            fit_targets(table, outputs, inputs, splits)
 
     def _load(self, stage: Stage) -> pa.Table:
         source = stage.spec["source"]
@@ -142,10 +152,7 @@ class Executor:
         cell, given = self._cell(stage), self._given(stage)
         if cell.id not in self.trained:
             cells = self._to_train_with(stage)
-            if self.session.is_main:
-                for one in cells:
-                    hub().call("matrixhub_cell_started", cell=one.to_dict())
-                    self.session.callbacks.tell("on_cell_start", one.to_dict())
+            self._begin(cells)
             try:
                 found = train_cells(cells, given, self.session)
             except own_failures(self.session) as error:  # of all of them: found out once
@@ -158,6 +165,20 @@ class Executor:
         record["encode"] = {key: fact for key, fact in self.session.encoded.items() if key in stage.needs}
         self._keep(cell, record)
         return record
+
+    def _generate(self, stage: Stage) -> dict[str, Any]:
+        cell, (table, splits) = self._cell(stage), self._needed(stage)
+        self._begin([cell])
+        answers = write_answers(cell, table, splits, self.session)
+        shared = self.workshop.written
+        record = finish_answers(cell, answers, table, splits=splits, session=self.session, shared=shared)
+        self._keep(cell, record)
+        return record
+
+    def _begin(self, cells: Sequence[Cell]) -> None:
+        for cell in cells if self.session.is_main else ():
+            hub().call("matrixhub_cell_started", cell=cell.to_dict())
+            self.session.callbacks.tell("on_cell_start", cell.to_dict())
 
     def _to_train_with(self, stage: Stage) -> list[Cell]:
         """The cell of a stage and all others, not yet trained, that train as one with it."""

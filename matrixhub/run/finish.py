@@ -1,7 +1,6 @@
 """What follows the training of a cell: its record, its baselines, its artifact."""
 
 import functools
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +19,7 @@ from matrixhub.run.feed import num_truncated
 from matrixhub.run.model import ProductModel
 from matrixhub.run.price import Latencies, artifact_bytes
 from matrixhub.run.records import record_head, strict
-from matrixhub.run.saved import WrittenEncoders, save_product
+from matrixhub.run.saved import WrittenModules, artifact_folder, save_product
 from matrixhub.run.session import Session
 from matrixhub.run.train import Given, Trained
 
@@ -34,12 +33,12 @@ class Workshop:
 
     Attributes:
         baselines: by hash of split, output and encoder, so that cells on the same rows compute them once.
-        encoders: frozen encoders already written, for later artifacts to link to.
+        written: frozen encoders and generators already written, for later artifacts to link to.
         latencies: of encoders timed already.
     """
 
     baselines: dict[str, list[Baseline]] = field(default_factory=dict)
-    encoders: WrittenEncoders = field(default_factory=dict)
+    written: WrittenModules = field(default_factory=dict)
     latencies: Latencies = field(default_factory=dict)
 
 
@@ -84,25 +83,17 @@ def _on_main(
         splits=given.splits,
         latencies=workshop.latencies,
     )
-    plain = re.sub(r"[^\w.+-]+", "_", cell.name).lstrip(".")
-    folder = session.folder / "artifacts" / f"{plain}-{cell.id[:6]}"
+    folder = artifact_folder(session.folder, cell)
     save_product(
         folder,
         cell=cell,
         model=model,
         targets=trained.targets.specs,
-        facts=_facts(record),
-        shared=workshop.encoders,
+        record=record,
+        shared=workshop.written,
     )
     record["artifact"] = str(folder)
     record["artifact_bytes"] = artifact_bytes(folder)
-
-
-def _facts(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What an artifact says of its record: figures, and no row."""
-    keys = ("main", "metrics", "baselines", "num_rows", "parameters", "latency_ms")
-    between = {name: output["interval"] for name, output in record["outputs"].items()}
-    return {**{key: record[key] for key in keys}, "intervals": between}
 
 
 def _whole(cell: Cell, model: ProductModel, session: Session) -> ProductModel:
@@ -119,7 +110,7 @@ def _baselines(
     first = next(iter(cell.product["inputs"].values()))
     modality = first["modality"]
     # Scored by the head's own metrics, which those of one plugin have in common.
-    scored_by = cell.head["name"].partition(".")[0]
+    scored_by = cell.head["name"].partition(".")[0] if cell.head else ""
     asked = [cell.product["outputs"][output], cell.encoder[modality]["name"], scored_by]
     key = digest([given.split_key, *asked])
     if key not in workshop.baselines:

@@ -1,6 +1,8 @@
 """How far a score may be off, for want of more test rows: 95 % intervals at the price of a few scorings."""
 
 import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
 
 import torch
 from torch import Tensor
@@ -52,6 +54,14 @@ def wilson(num_right: int, num_rows: int) -> Interval | None:
     reach = NORMAL_95 * math.sqrt((share * (1 - share) + z2 / (4 * num_rows)) / num_rows)
     shrink = 1 + z2 / num_rows
     return max((middle - reach) / shrink, 0.0), min((middle + reach) / shrink, 1.0)
+
+
+def mean_interval(scores: Sequence[float]) -> Interval | None:
+    """The interval of a mean of shares, one a row; never outside of 0 and 1."""
+    if len(scores) < GROUPS:
+        return None
+    mean, reach = fmean(scores), NORMAL_95 * stdev(scores) / math.sqrt(len(scores))
+    return max(mean - reach, 0.0), min(mean + reach, 1.0)
 
 
 def jackknife(head: Head, outputs: Tensor, targets: Tensor) -> Interval | None:

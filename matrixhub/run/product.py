@@ -13,8 +13,9 @@ import torch
 
 from matrixhub.data.columns import as_columns, values
 from matrixhub.errors import DataError
+from matrixhub.plan.prompt import filled
 from matrixhub.run.encode import encode_rows, joined, table_rows, takes_nulls
-from matrixhub.run.model import ProductModel
+from matrixhub.run.generate import write
 from matrixhub.run.transform import Answering
 from matrixhub.types import Features, Prediction
 
@@ -35,11 +36,11 @@ class Product:
 
     Args:
         manifest: what the artifact says of itself.
-        model: encoders and readout, in eval mode.
+        model: encoders and readout, or a generator; in eval mode.
         folder: where it was loaded from.
     """
 
-    def __init__(self, manifest: Mapping[str, Any], model: ProductModel, folder: Path | None = None) -> None:
+    def __init__(self, manifest: Mapping[str, Any], model: Any, folder: Path | None = None) -> None:
         self.manifest = manifest
         self.model = model
         self.folder = folder
@@ -51,6 +52,11 @@ class Product:
     def name(self) -> str:
         """Of the cell it was trained as."""
         return str(self.manifest["name"])
+
+    @property
+    def generates(self) -> bool:
+        """Whether its answers are written by a generator."""
+        return bool(self.manifest.get("generator"))
 
     @property
     def columns(self) -> list[str]:
@@ -100,6 +106,15 @@ class Product:
         outputs, mask, _ = self._forward(self._columns(table))
         return outputs, mask
 
+    def texts_of(self, table: pa.Table) -> dict[str, list[str]]:
+        """What a generator writes for the rows of a table, by output.
+
+        Args:
+            table: after ``transform``.
+        """
+        by_output = self._written(self._columns(table))
+        return {name: [str(answer.value) for answer in answers] for name, answers in by_output.items()}
+
     def _table(self, rows: Sequence[Any]) -> pa.Table:
         """Rows as transforms take them: what is written by input names, by columns; what else it holds, too.
 
@@ -129,7 +144,7 @@ class Product:
         return {name: self._values(table, name) for name in self.inputs}
 
     def _values(self, table: pa.Table, name: str) -> list[Any]:
-        nulls = takes_nulls(self._encoder(name))
+        nulls = not self.generates and takes_nulls(self._encoder(name))
         return values(table, self.inputs[name]["column"], words=self._words, nulls=nulls)
 
     def _encoder(self, name: str) -> Any:
@@ -186,6 +201,19 @@ class Product:
         return outputs, mask, cut.tolist()
 
     def _answers(self, by_input: Mapping[str, Sequence[Any]]) -> list[Answer]:
+        answers = self._written(by_input) if self.generates else self._decoded(by_input)
+        if len(answers) == 1:
+            return list(next(iter(answers.values())))
+        return [dict(zip(answers, row, strict=True)) for row in zip(*answers.values(), strict=True)]
+
+    def _written(self, by_input: Mapping[str, Sequence[Any]]) -> dict[str, list[Prediction]]:
+        answers = {}
+        for name, output in self.outputs.items():
+            texts = write(self.model, filled(output["prompt"], by_input), self.manifest["generate"])
+            answers[name] = [Prediction(text.text, truncated=text.truncated) for text in texts]
+        return answers
+
+    def _decoded(self, by_input: Mapping[str, Sequence[Any]]) -> dict[str, list[Prediction]]:
         outputs, mask_BT, cut = self._forward(by_input)
         answers: dict[str, list[Prediction]] = {}
         for name, output in outputs.items():
@@ -194,9 +222,7 @@ class Product:
                 dataclasses.replace(prediction, truncated=True) if was_cut else prediction
                 for prediction, was_cut in zip(predictions, cut, strict=True)
             ]
-        if len(answers) == 1:
-            return list(next(iter(answers.values())))
-        return [dict(zip(answers, row, strict=True)) for row in zip(*answers.values(), strict=True)]
+        return answers
 
 
 def _lacks(column: str, present: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """A trained product on disk: saved as an artifact, loaded from one."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ READOUT = "readout.safetensors"
 ENCODER = "encoder.safetensors"
 ADAPTER = "adapter.safetensors"
 
-WrittenEncoders = dict[str, tuple[Path, dict[str, str]]]
-"""Folders of encoders that an artifact holds, by what is in them, with the sha256 of each file below."""
+GENERATOR = "generator.safetensors"
+
+WrittenModules = dict[str, tuple[Path, dict[str, str]]]
+"""Folders of encoders and generators that an artifact holds, by content, with the sha256 of each file."""
 
 
 def save_product(
@@ -35,8 +38,8 @@ def save_product(
     cell: Cell,
     model: ProductModel,
     targets: Mapping[str, Target],
-    facts: Mapping[str, Any],
-    shared: WrittenEncoders,
+    record: Mapping[str, Any],
+    shared: WrittenModules,
 ) -> None:
     """Write a trained product as an artifact.
 
@@ -45,14 +48,18 @@ def save_product(
         cell: what was trained.
         model: with all its encoders.
         targets: what each output learned.
-        facts: metrics, baselines and the like, for the manifest and the card.
+        record: of the cell; its figures go into the manifest and the card.
         shared: encoders written before; frozen encoders are linked to these and new ones added.
 
     Raises:
         ArtifactError: it cannot be written.
     """
-    manifest = {**_manifest(cell, model, targets), **facts}
-    written: WrittenEncoders = {}
+    learned = {
+        "targets": {name: target.to_dict() for name, target in targets.items()},
+        "dims": {name: model.encoders[m].dim for name, m in model.modalities.items()},
+    }
+    manifest = {**_manifest(cell), **learned, **facts(record)}
+    written: WrittenModules = {}
 
     def write(staging: Path) -> dict[str, str]:
         known: dict[str, str] = {}
@@ -62,7 +69,7 @@ def save_product(
             place = Path("encoders", modality)
             state, adapter = split_state(encoder.state_dict(), is_adapted=cell.training == "lora")
             key = digest(cell.encoder[modality]) if cell.training in ("frozen", "lora") else ""
-            digests = _put_encoder(encoder, state, staging / place, like=shared.get(key))
+            digests = _put_module(encoder, state, staging / place / ENCODER, like=shared.get(key))
             if key:
                 written[key] = folder / place, digests
             if adapter:
@@ -76,7 +83,37 @@ def save_product(
         shared.setdefault(key, one)
 
 
-def _manifest(cell: Cell, model: ProductModel, targets: Mapping[str, Target]) -> dict[str, Any]:
+def save_generator(
+    folder: Path, *, cell: Cell, generator: Any, record: Mapping[str, Any], shared: WrittenModules
+) -> None:
+    """Write a product whose answers a generator writes. Parameters and errors as for ``save_product``."""
+    manifest = {**_manifest(cell), **facts(record)}
+    key, place, known = digest(cell.generator), Path("generator"), dict[str, str]()
+
+    def write(staging: Path) -> dict[str, str]:
+        (staging / CARD).write_text(model_card(manifest), encoding="utf-8", errors="replace")
+        state = generator.state_dict()
+        known.update(_put_module(generator, state, staging / place / GENERATOR, like=shared.get(key)))
+        return {(place / name).as_posix(): sha256 for name, sha256 in known.items()}
+
+    write_artifact(folder, manifest, write)
+    shared.setdefault(key, (folder / place, known))
+
+
+def artifact_folder(run_folder: Path, cell: Cell) -> Path:
+    """Where a cell's artifact is written."""
+    plain = re.sub(r"[^\w.+-]+", "_", cell.name).lstrip(".")
+    return run_folder / "artifacts" / f"{plain}-{cell.id[:6]}"
+
+
+def facts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What an artifact says of its record: figures, and no row."""
+    keys = ("main", "metrics", "baselines", "num_rows", "parameters", "latency_ms")
+    between = {name: output["interval"] for name, output in record["outputs"].items()}
+    return {**{key: record[key] for key in keys}, "intervals": between}
+
+
+def _manifest(cell: Cell) -> dict[str, Any]:
     """What an artifact says of how it was made."""
     return {
         "matrixhub": __version__,
@@ -89,11 +126,11 @@ def _manifest(cell: Cell, model: ProductModel, targets: Mapping[str, Target]) ->
         "encoder": cell.encoder,
         "fusion": cell.fusion,
         "head": cell.head,
+        "generator": cell.generator,
+        "generate": cell.generate,
         "trainer": cell.trainer,
         "distributions": cell.distributions,
         "components": {o["name"]: _home(kind, o["name"]) for kind, o in cell.component_options()},
-        "targets": {name: target.to_dict() for name, target in targets.items()},
-        "dims": {name: model.encoders[m].dim for name, m in model.modalities.items()},
     }
 
 
@@ -101,19 +138,20 @@ def _home(kind: str, name: str) -> str:
     return hub().component(kind, name).distribution
 
 
-def _put_encoder(
-    encoder: Any, state: Mapping[str, Any], folder: Path, *, like: tuple[Path, dict[str, str]] | None
+def _put_module(
+    module: Any, state: Mapping[str, Any], weights: Path, *, like: tuple[Path, dict[str, str]] | None
 ) -> dict[str, str]:
-    """Write an encoder, or link to one that is there; the sha256 of each file."""
+    """Write a module's weights and assets, or link to those that are there; the sha256 of each file."""
+    folder = weights.parent
     if like:
         source, digests = like
         for name in digests:
             link_or_copy(source / name, folder / name)
         return digests
     folder.mkdir(parents=True)
-    save_weights(folder / ENCODER, state)
-    if isinstance(encoder, SavesAssets):
-        encoder.save_assets(folder)
+    save_weights(weights, state)
+    if isinstance(module, SavesAssets):
+        module.save_assets(folder)
     return _digests(folder)
 
 
@@ -155,6 +193,10 @@ def _load(path: Path, device: str, bases: dict[str, Any]) -> Product:
     manifest = read_manifest(path)
     try:
         _require_components(manifest)
+        if options := manifest.get("generator"):
+            files, weights = _files(manifest, Path("generator")), path / "generator" / GENERATOR
+            generator = _load_module("generator", options, weights, files=files, bases=bases)
+            return Product(manifest, generator.to(device), path)
         encoders = {m: _load_encoder(path, m, manifest, bases) for m in manifest["encoder"]}
         readout = Readout(
             dims=manifest["dims"],
@@ -180,7 +222,8 @@ def _require_components(manifest: Mapping[str, Any]) -> None:
     used = [("transform", options) for options in manifest.get("transform", [])]
     used += [("encoder", options) for options in manifest["encoder"].values()]
     used += [("fusion", manifest["fusion"])] if manifest["fusion"] else []
-    for kind, options in [*used, ("head", manifest["head"])]:
+    used += [(kind, manifest[kind]) for kind in ("head", "generator") if manifest.get(kind)]
+    for kind, options in used:
         name = options["name"]
         try:
             hub().component(kind, name)
@@ -194,21 +237,40 @@ def _require_components(manifest: Mapping[str, Any]) -> None:
 
 
 def _load_encoder(path: Path, modality: str, manifest: Mapping[str, Any], bases: dict[str, Any]) -> Any:
-    """An encoder of an artifact; ``bases`` are those loaded before, by options and content."""
-    options, place = manifest["encoder"][modality], Path("encoders", modality)
-    fields = {f.name for f in dataclasses.fields(hub().component("encoder", options["name"]).config)}
-    stored = {"checkpoint": str((path / place).resolve()), "pretrained": False, "sha256": None}
-    named = {
-        name: one["sha256"] for name, one in manifest["files"].items() if Path(name).is_relative_to(place)
-    }
-    adapter = named.pop((place / ADAPTER).as_posix(), None)
-    key = digest([{k: v for k, v in options.items() if k not in stored}, named])
-    if key not in bases:
-        encoder = build("encoder", {**options, **{k: v for k, v in stored.items() if k in fields}})
-        load_state(encoder, load_weights(path / place / ENCODER))
-        bases[key] = encoder.eval().requires_grad_(False)
+    """An encoder of an artifact, adapted where it was trained so."""
+    place = Path("encoders", modality)
+    files = _files(manifest, place)
+    adapter = files.pop((place / ADAPTER).as_posix(), None)
+    options, weights = manifest["encoder"][modality], path / place / ENCODER
+    base = _load_module("encoder", options, weights, files=files, bases=bases)
     if way_of_training(manifest["trainer"]) != "lora":
-        return bases[key]
-    encoder = adapted(bases[key], manifest["trainer"]["lora"])
+        return base
+    encoder = adapted(base, manifest["trainer"]["lora"])
     load_adapter(encoder, load_weights(path / place / ADAPTER) if adapter else {})
     return encoder
+
+
+def _files(manifest: Mapping[str, Any], place: Path) -> dict[str, Any]:
+    return {name: one for name, one in manifest["files"].items() if Path(name).is_relative_to(place)}
+
+
+def _load_module(
+    kind: str, options: Mapping[str, Any], weights: Path, *, files: Mapping[str, Any], bases: dict[str, Any]
+) -> Any:
+    """An encoder or generator from its folder.
+
+    Args:
+        kind, options: of the component.
+        weights: its file.
+        files: those of its folder, as in the manifest.
+        bases: modules that were loaded before, by options and content.
+    """
+    fields = {f.name for f in dataclasses.fields(hub().component(kind, options["name"]).config)}
+    stored = {"checkpoint": str(weights.parent.resolve()), "pretrained": False, "sha256": None}
+    named = {name: one["sha256"] for name, one in files.items()}
+    key = digest([kind, {k: v for k, v in options.items() if k not in stored}, named])
+    if key not in bases:
+        module = build(kind, {**options, **{k: v for k, v in stored.items() if k in fields}})
+        load_state(module, load_weights(weights))
+        bases[key] = module.eval().requires_grad_(False)
+    return bases[key]

@@ -1,11 +1,14 @@
 """A trained product scored on labelled rows, in batches."""
 
+import numpy as np
 from torch import Tensor
 
 from matrixhub.errors import DataError
 from matrixhub.protocols import Source
 from matrixhub.run.encode import joined
 from matrixhub.run.evaluate import Scores, score
+from matrixhub.run.generate import answers_of
+from matrixhub.run.overlap import metrics
 from matrixhub.run.product import Product, rows_from
 from matrixhub.run.targets import encode_targets
 from matrixhub.types import Target
@@ -19,6 +22,8 @@ def score_product(product: Product, source: Source) -> Scores:
     Raises:
         DataError: a column is missing, a label was never seen in training; names the row.
     """
+    if product.generates:
+        return _score_texts(product, source)
     specs = {name: Target.from_dict(target) for name, target in product.manifest["targets"].items()}
     outputs: dict[str, list[Tensor]] = {name: [] for name in specs}
     wanted: dict[str, list[Tensor]] = {name: [] for name in specs}
@@ -44,3 +49,22 @@ def score_product(product: Product, source: Source) -> Scores:
         joined(masks) if masks else None,
         {name: joined(parts, fill=-100) for name, parts in wanted.items()},
     )
+
+
+def _score_texts(product: Product, source: Source) -> Scores:
+    """As ``score_product``, of texts against right answers, which have no loss."""
+    said: dict[str, list[str]] = {name: [] for name in product.outputs}
+    right: dict[str, list[str]] = {name: [] for name in product.outputs}
+    first_row = 0
+    for table in source.batches(BATCH_ROWS):
+        with rows_from(first_row):
+            rows = product.transform(table)
+            answers = answers_of(rows, product.outputs, np.arange(rows.num_rows))
+            texts = product.texts_of(rows)
+        for name in product.outputs:
+            said[name] += texts[name]
+            right[name] += answers[name]
+        first_row += table.num_rows
+    if not first_row:
+        raise DataError("there are no rows to score")
+    return Scores({}, {name: metrics(texts, right[name]) for name, texts in said.items()}, first_row)

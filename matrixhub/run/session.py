@@ -88,6 +88,7 @@ class Session:
     callbacks: Callbacks = field(default_factory=Callbacks)
     encoded: dict[str, dict[str, Any]] = field(default_factory=dict)
     _encoders: "OrderedDict[str, Loaded]" = field(default_factory=OrderedDict)
+    _generator: dict[str, nn.Module] = field(default_factory=dict)
 
     @property
     def is_main(self) -> bool:
@@ -105,6 +106,17 @@ class Session:
                 self._encoders.popitem(last=False)
         self._encoders.move_to_end(key)
         return self._encoders[key]
+
+    def generator(self, options: Mapping[str, Any]) -> Any:
+        """The generator with these options, in eval mode; kept until another one is asked for."""
+        key = digest(options)
+        if key not in self._generator:
+            # Encoders have done their part by then, and generators are large.
+            self._encoders.clear()
+            self._generator.clear()
+            module: nn.Module = build("generator", options)
+            self._generator[key] = module.requires_grad_(False).eval().to(self.accelerator.device)
+        return self._generator[key]
 
     def together(self, work: Callable[[], T]) -> T:
         """Do a part of the work without collectives; when it fails on one rank, it fails on all.

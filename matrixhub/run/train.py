@@ -134,7 +134,7 @@ def _build_all(
     models = []
     for one in cells:
         set_seed(one.trainer["seed"] % 2**32)
-        readout = Readout(dims=dims, fusion=one.fusion, head=one.head, targets=targets.specs).to(device)
+        readout = Readout(dims=dims, fusion=one.fusion, head=one.head or {}, targets=targets.specs).to(device)
         readout.standardize(features)
         models.append(ProductModel({}, modalities, readout))
     return feed, models
@@ -160,7 +160,7 @@ def _build_whole(cell: Cell, given: Given, targets: Targets, session: Session) -
     encoders = {m: _encoder(cell, options, session) for m, options in cell.encoder.items()}
     dims = {name: encoders[m].dim for name, m in modalities.items()}
     set_seed(seed)
-    readout = Readout(dims=dims, fusion=cell.fusion, head=cell.head, targets=targets.specs).to(device)
+    readout = Readout(dims=dims, fusion=cell.fusion, head=cell.head or {}, targets=targets.specs).to(device)
     model = ProductModel(encoders, modalities, readout)
     if given.features:
         return FeatureFeed(given.features, device), model

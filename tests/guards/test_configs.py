@@ -11,8 +11,11 @@ from matrixhub.plugins import hub
 FOLDERS = (conf_dir(), *hub().config_dirs)
 FILES = [(folder, path) for folder in FOLDERS for path in sorted(folder.rglob("*.yaml"))]
 OF_MODALITY = {"text": "product=text", "image": "product=image"}
-OF_PRODUCT = {"tabular": ["product.source.path=x.csv", "product.inputs.row.column=[text]"]}
-"""What a plugin's product wants to be told."""
+OF_PRODUCT = {
+    "tabular": ["product.source.path=x.csv", "product.inputs.row.column=[text]"],
+    "generation": ["generator=fixture.echo"],
+}
+"""What a product wants to be told beside its path."""
 
 
 def option(folder: Path, path: Path) -> tuple[str, str]:
@@ -29,8 +32,8 @@ def overrides(group: str, name: str) -> list[str]:
             return ["product=text", "product.source.path=x.csv"]
         case "product" if not modality:
             path = "x" if name == "image" else "x.csv"
-            told = [f"product.source.path={path}"] if own_data(name) else OF_PRODUCT.get(name, [])
-            return [chosen, *told]
+            rows = [f"product.source.path={path}"] if own_data(name) else []
+            return [chosen, *rows, *OF_PRODUCT.get(name, [])]
         case "encoder":
             path = "x" if modality == "image" else "x.csv"
             return [OF_MODALITY[modality], f"product.source.path={path}", chosen]

@@ -96,6 +96,28 @@ def test_a_sweep_over_transforms_shares_what_it_can(tmp_path: Path) -> None:
     assert [stage.kind for stage in plan.stages].count("load") == 3
 
 
+PRESET = """# @package product.transform.longer
+defaults: [fixture.longer, _self_]
+least: 5
+"""
+PRODUCT = """defaults:
+  - colour
+  - override /product/transform@_global_.product.transform: [five]
+  - _self_
+name: long
+"""
+
+
+def test_a_product_and_a_preset_choose_them_too(tmp_path: Path) -> None:
+    conf = write_products(tmp_path / "conf")
+    (conf / "product" / "transform").mkdir()
+    (conf / "product" / "transform" / "five.yaml").write_text(PRESET)
+    (conf / "product" / "long.yaml").write_text(PRODUCT)
+    plan = mh.plan([*toy_options(tmp_path), "product=long"], config_dir=conf)
+    (cell,) = plan.cells.values()
+    assert cell.transform == [{"name": "fixture.longer", "column": "text", "least": 5}]
+
+
 FAULTS: dict[str, tuple[list[str], str]] = {
     "all rows": (["product.transform.longer.least=99"], "Transform 'fixture.longer' drops all rows."),
     "an error": (["product.transform.longer.column=no"], "Transform 'fixture.longer' failed: KeyError"),

@@ -79,9 +79,19 @@ class DistinctConfig:
     """Holds the text."""
 
 
+@dataclass
+class EchoConfig:
+    """Says words of the prompt again."""
+
+    context: int = 128
+    """Words of a prompt and its answer together."""
+    times: int = 1
+    """How often the prompt is said."""
+
+
 @hookimpl
 def matrixhub_components(register: Register) -> None:
-    """Encoders, a source, transforms."""
+    """Encoders, a generator, a source, transforms."""
     register(
         "encoder",
         "hash_text",
@@ -99,6 +109,7 @@ def matrixhub_components(register: Register) -> None:
         produces="pooled",
     )
     register("source", "toy", "matrixhub_fixture.toy:ToySource", config=ToyConfig)
+    register("generator", "echo", "matrixhub_fixture.echo:Echo", config=EchoConfig)
     register("transform", "join", "matrixhub_fixture.transforms:Join", config=JoinConfig)
     register("transform", "longer", "matrixhub_fixture.transforms:Longer", config=LongerConfig)
     register("transform", "distinct", "matrixhub_fixture.transforms:Distinct", config=DistinctConfig)

@@ -44,6 +44,7 @@ def make_hub(*, version: str = "2.1") -> Hub:
         component("head", "line", Nothing, "pooled", TASKS[:3]),
         component("head", "deep", Encode, "", TASKS),
         component("fusion", "side", Nothing),
+        component("generator", "pen", Encode),
         component("transform", "clean", Rows),
         component("transform", "once", Nothing),
         component("callback", "bell", Rows),
@@ -68,6 +69,7 @@ CONFIG: dict[str, Any] = {
         "outputs": {
             "topic": {
                 "task": "classification", "target": "topic", "classes": None, "separator": "|", "weight": 1.0,
+                "prompt": None,
             }
         },
         "split": {"column": None, "group": None, "stratify": False, "fractions": [0.7, 0.1, 0.2], "seed": 0},
@@ -75,6 +77,10 @@ CONFIG: dict[str, Any] = {
     "encoder": {"text": {"name": "acme.words"}, "image": {"name": "acme.pixels"}},
     "fusion": {"name": "acme.side"},
     "head": {"name": "acme.deep"},
+    "generator": {"name": "acme.pen"},
+    "generate": {
+        "max_new_tokens": 8, "stop": [], "temperature": 0.0, "top_p": 1.0, "seed": 0, "batch_size": 4,
+    },
     "trainer": TRAINER,
     "launch": {"num_processes": 1, "mixed_precision": "no", "cpu": True, "timeout": 60, "trackers": []},
     "encode": {"precision": "auto", "probe": True},

@@ -1,0 +1,122 @@
+"""Texts written by a generator: prompts from rows, batches of like length, spread over the ranks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from matrixhub.data.columns import Rows, as_columns, require_columns, values
+from matrixhub.errors import ConfigError, DataError, PluginError
+from matrixhub.plan.prompt import filled, text_of
+from matrixhub.protocols import Generator
+from matrixhub.run.encode import table_rows
+from matrixhub.run.ranks import together
+from matrixhub.types import Generation
+
+Written = list[tuple[int, Generation]]
+"""Texts and the places of their prompts."""
+
+
+def prompts_of(table: pa.Table, product: Mapping[str, Any], output: str, rows: Rows) -> list[str]:
+    """The prompts of some rows of a table, for one output.
+
+    Raises:
+        DataError: a column or a value is missing, or is no text; names the row.
+    """
+    for name, one in product["inputs"].items():
+        require_columns(table, as_columns(one["column"]), role=f"product.inputs.{name}.column")
+    columns = {name: values(table, one["column"], rows) for name, one in product["inputs"].items()}
+    with table_rows(rows):
+        return filled(product["outputs"][output]["prompt"], columns)
+
+
+def answers_of(table: pa.Table, outputs: Mapping[str, Any], rows: Rows) -> dict[str, list[str]]:
+    """The right answers of some rows, by output.
+
+    Raises:
+        DataError: a column or a value is missing, or is no text; names the row.
+    """
+    found = {}
+    for name, output in outputs.items():
+        column = output["target"]
+        require_columns(table, [column], role=f"product.outputs.{name}.target")
+        right = values(table, column, rows)
+        for row, value in zip(rows, right, strict=True):
+            if isinstance(value, list | dict | bytes):
+                kind = type(value).__name__
+                raise DataError(f"an answer is one text, not {kind}.", row=int(row), column=column)
+        with table_rows(rows):
+            found[name] = [text_of(value, i) for i, value in enumerate(right)]
+    return found
+
+
+def write(
+    generator: Generator,
+    prompts: Sequence[str],
+    options: Mapping[str, Any],
+    *,
+    accelerator: Accelerator | None = None,
+    on_rows: Callable[[int], None] = lambda count: None,
+) -> list[Generation]:
+    """One text a prompt, in their order, on every rank.
+
+    Batches are the same on any number of ranks, so that what is drawn by a seed is the same as well.
+
+    Args:
+        generator: in eval mode.
+        prompts: of all rows.
+        options: as in ``GenerateConfig``.
+        accelerator: of this process; None writes all of them here.
+        on_rows: told how many prompts each batch had.
+
+    Raises:
+        ConfigError: there is no room for an answer.
+        PluginError: the generator fails.
+    """
+    _require_room(generator, options)
+    # The longest first: what is too much for the memory is found out at once.
+    order = np.argsort([-len(prompt) for prompt in prompts], kind="stable").tolist()
+    size = options["batch_size"]
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    if accelerator is None:
+        found = _written(generator, prompts, batches, options=options, on_rows=on_rows)
+    else:
+        mine = batches[accelerator.process_index :: accelerator.num_processes]
+        found = together(
+            accelerator, lambda: _written(generator, prompts, mine, options=options, on_rows=on_rows)
+        )
+        found = gather_object(found) if accelerator.num_processes > 1 else found
+    return [text for _, text in sorted(found, key=lambda one: one[0])]
+
+
+def _require_room(generator: Generator, options: Mapping[str, Any]) -> None:
+    most = options["max_new_tokens"]
+    if most >= generator.context:
+        raise ConfigError(
+            f"generate.max_new_tokens={most} leaves no room for a prompt: the generator holds "
+            f"{generator.context} tokens in all."
+        )
+
+
+@torch.inference_mode()
+def _written(
+    generator: Generator,
+    prompts: Sequence[str],
+    batches: Sequence[Sequence[int]],
+    *,
+    options: Mapping[str, Any],
+    on_rows: Callable[[int], None],
+) -> Written:
+    how = {key: value for key, value in options.items() if key != "batch_size"}
+    found: Written = []
+    for places in batches:
+        texts = generator.generate([prompts[place] for place in places], **how)
+        if len(texts) != len(places):
+            raise PluginError(f"The generator gave {len(texts)} texts for {len(places)} prompts.")
+        found += zip(places, texts, strict=True)
+        on_rows(len(places))
+    return found
