@@ -18,7 +18,7 @@ COMMANDS = {
     "evaluate": "score a trained product on the rows of a file",
     "report": "the report of a run, or several runs compared",
     "list": "installed components",
-    "show": "one component: its options with types, defaults and docs",
+    "show": "one component and its options, or a config and where its values came from",
     "plugin": "plugins: installed ones, their faults, and what their authors need",
     "cache": "what the feature store holds, and how to make room",
     "doctor": "versions, devices, plugins and their faults, what to do",

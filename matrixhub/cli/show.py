@@ -1,7 +1,10 @@
-"""``matrixhub show``: one component and its options."""
+"""``matrixhub show``: one component and its options, or a config and where its values came from."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
+from matrixhub.cli.compose_args import OVERRIDES_HELP
 from matrixhub.cli.main import Parser
 from matrixhub.config.describe import describe
 from matrixhub.errors import UnknownNameError
@@ -10,19 +13,52 @@ from matrixhub.registry import Component
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print every component of that name."""
+    """Print every component of that name, or the config that the overrides name."""
     parser = Parser(
-        prog="matrixhub show", description="One component: its options with types, defaults and docs."
+        prog="matrixhub show",
+        usage="matrixhub show NAME | matrixhub show OVERRIDE ... [--config-dir DIR] [--json]",
+        description="One component: its options with types, defaults and docs."
+        " Or the config that overrides make, and where each value of it came from.",
     )
-    parser.add_argument("name", metavar="NAME", help="full name (text.transformer), or alias where unique")
-    name = parser.parse_args(argv).name
+    parser.add_argument(
+        "words",
+        nargs="+",
+        metavar="NAME|OVERRIDE",
+        help=f"full name (text.transformer), or alias where unique. Or {OVERRIDES_HELP}",
+    )
+    parser.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="with overrides: a folder of your own YAML"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="with overrides: values and sources by key, as JSON"
+    )
+    args = parser.parse_intermixed_args(argv)
+    if any("=" in word or word.startswith("~") for word in args.words):
+        print(_config(args.words, [args.config_dir] if args.config_dir else [], as_json=args.json))
+    else:
+        print("\n\n".join(_page(component) for name in args.words for component in _named(name)))
+    return 0
+
+
+def _config(overrides: Sequence[str], folders: Sequence[Path], *, as_json: bool) -> str:
+    from matrixhub.config.compose import Composer
+    from matrixhub.config.provenance import annotated, by_key, provenance
+
+    composer = Composer(folders)
+    config = composer.compose(overrides).config
+    found = provenance(composer, overrides)
+    if as_json:
+        return json.dumps(by_key(config, found), indent=1, ensure_ascii=False)
+    return annotated(config, found)
+
+
+def _named(name: str) -> list[Component]:
     known = hub().registry.of_kind()
     found = [c for c in known if name in (c.name, c.alias)]
     if not found:
         names = {c.name if "." in name else c.alias for c in known}
         raise UnknownNameError("component", name, names, hub().fault_of(name))
-    print("\n\n".join(_page(component) for component in found))
-    return 0
+    return found
 
 
 def _page(component: Component) -> str:
