@@ -1,5 +1,7 @@
 """Prompts: only the names of inputs between braces are special."""
 
+from typing import Any
+
 import pytest
 
 from matrixhub.errors import DataError
@@ -7,7 +9,7 @@ from matrixhub.plan.prompt import fields, filled
 
 
 def test_a_template_is_filled_row_by_row() -> None:
-    columns = {"text": ["one", "{who}"], "who": [1, True]}
+    columns: dict[str, list[Any]] = {"text": ["one", "{who}"], "who": [1, True]}
     assert filled("{who}: {text} {json: {}} {other}", columns) == [
         "1: one {json: {}} {other}", "True: {who} {json: {}} {other}",
     ]  # fmt: skip
