@@ -176,17 +176,7 @@ class Hub:
             warnings.simplefilter("always")
             self.manager.register(module, name=plugin.namespace)
         plugin.warnings += [str(warning.message) for warning in told]
-        named = [n for n in dir(module) if n.startswith("matrixhub_") and callable(getattr(module, n))]
-        if unknown := [n for n in named if not hasattr(hookspecs, n)]:
-            raise PluginError(
-                f"no hook is called {', '.join(unknown)}; see matrixhub.hookspecs for their names",
-                f"its author: {unknown_name('hook', unknown[0], _hooks())}",
-            )
-        if unmarked := [n for n in named if not hasattr(getattr(module, n), "matrixhub_impl")]:
-            raise PluginError(
-                f"{', '.join(unmarked)} lacks the @hookimpl decorator",
-                f"its author: write @hookimpl above def {unmarked[0]}",
-            )
+        _refuse_misnamed(module)
         self.manager.check_pending()
         scratch = Registry()
 
@@ -273,6 +263,21 @@ def _installed(distribution: Distribution | None) -> tuple[str, str]:
         return "?", "?"
     metadata = distribution.metadata
     return metadata["Name"], metadata["Version"]
+
+
+def _refuse_misnamed(module: Any) -> None:
+    """Refuse a hook that is misspelled, or lacks its mark: nobody would ever call it."""
+    named = [n for n in dir(module) if n.startswith("matrixhub_") and callable(getattr(module, n))]
+    if unknown := [n for n in named if not hasattr(hookspecs, n)]:
+        raise PluginError(
+            f"no hook is called {', '.join(unknown)}; see matrixhub.hookspecs for their names",
+            f"its author: {unknown_name('hook', unknown[0], _hooks())}",
+        )
+    if unmarked := [n for n in named if not hasattr(getattr(module, n), "matrixhub_impl")]:
+        raise PluginError(
+            f"{', '.join(unmarked)} lacks the @hookimpl decorator",
+            f"its author: write @hookimpl above def {unmarked[0]}",
+        )
 
 
 def _hooks() -> list[str]:
