@@ -87,7 +87,8 @@ def names_in(wheels: Path, project: str) -> list[str]:
 def test_the_wheel_of_the_core_is_whole(wheels: Path) -> None:
     names = names_in(wheels, "matrixhub")
     shipped = {f"matrixhub/conf/{p.relative_to(ROOT / 'conf')}" for p in (ROOT / "conf").rglob("*.yaml")}
-    assert len(shipped) > 5 and shipped <= set(names)
+    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "matrixhub").rglob("*.tmpl")}
+    assert len(shipped) > 5 and len(templates) > 20 and shipped | templates <= set(names)
     assert "matrixhub/py.typed" in names
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
     code = {str(path.relative_to(ROOT)) for path in (ROOT / "matrixhub").rglob("*.py")}
@@ -111,4 +112,4 @@ def test_no_wheel_holds_tests_or_strays(wheels: Path, project: Path) -> None:
     package = "matrixhub" if project == ROOT else project.name.replace("-", "_")
     for name in names_in(wheels, "matrixhub" if project == ROOT else project.name):
         assert name.startswith((f"{package}/", f"{package}-0")), name
-        assert "test" not in Path(name).name and "__pycache__" not in name, name
+        assert not Path(name).name.startswith(("test_", "conftest")) and "__pycache__" not in name, name
