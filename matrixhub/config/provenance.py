@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import yaml  # type: ignore[import-untyped]
 from hydra.plugins.config_source import ConfigResult
@@ -91,7 +90,7 @@ def _home(name: str, loaded: ConfigResult) -> str:
         return f"default of {component.name if component else 'matrixhub'}"
     if loaded.provider == "main":
         return f"conf/{name}.yaml"
-    folder = Path(unquote(str(loaded.path).removeprefix("file://")))
+    folder = Path(str(loaded.path).removeprefix("file://"))
     shown = Path(folder.parent.name, folder.name) if loaded.provider == "plugin" else os.path.relpath(folder)
     return f"{shown}/{name}.yaml"
 

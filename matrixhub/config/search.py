@@ -155,6 +155,11 @@ def _only_encoders() -> list[Any]:
     return defaults
 
 
+def _address(folder: Path) -> str:
+    # Hydra takes what follows the scheme as it stands: a path's own URI would hold %20 for a space.
+    return f"file://{folder.resolve()}"
+
+
 def search_path(config_dirs: list[Path]) -> ConfigSearchPathImpl:
     """Where names are looked up: the user's folders, the plugins' presets, the shipped conf, the registry."""
     Plugins.instance().register(RegistrySource)
@@ -162,10 +167,10 @@ def search_path(config_dirs: list[Path]) -> ConfigSearchPathImpl:
     path = ConfigSearchPathImpl()
     path.append("hydra", "pkg://hydra.conf")
     for folder in config_dirs:
-        path.append("user", folder.resolve().as_uri())
+        path.append("user", _address(folder))
     for folder in hub().config_dirs:
-        path.append("plugin", folder.resolve().as_uri())
-    path.append("main", conf_dir().resolve().as_uri())
+        path.append("plugin", _address(folder))
+    path.append("main", _address(conf_dir()))
     path.append("registry", f"{RegistrySource.scheme()}://")
     path.append("schema", f"{StructuredConfigSource.scheme()}://")
     return path

@@ -62,11 +62,11 @@ def test_what_was_typed_and_only_that(override: str, key: str) -> None:
 
 def test_an_option_is_told_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine" / "trainer").mkdir(parents=True)
-    (tmp_path / "mine" / "trainer" / "quick.yaml").write_text("defaults: [frozen, _self_]\nepochs: 1\n")
-    found = sources(*TOY, "trainer=quick", "trainer.lr=1", folder=tmp_path / "mine")
+    (tmp_path / "my own" / "trainer").mkdir(parents=True)
+    (tmp_path / "my own" / "trainer" / "quick.yaml").write_text("defaults: [frozen, _self_]\nepochs: 1\n")
+    found = sources(*TOY, "trainer=quick", "trainer.lr=1", folder=tmp_path / "my own")
     shipped = sources(*TOY, "trainer=frozen")
-    assert found["trainer.epochs"] == "mine/trainer/quick.yaml"
+    assert found["trainer.epochs"] == "my own/trainer/quick.yaml"
     assert found["trainer.lr"] == "typed: trainer.lr=1"
     ours = {"trainer.epochs", "trainer.lr"}
     assert {k: v for k, v in found.items() if k not in ours} == {
