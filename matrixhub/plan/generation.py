@@ -19,7 +19,8 @@ def generation_objections(cell: Cell) -> Iterator[str]:
             yield f"Input '{name}' is {one['modality']}, and a prompt is made of texts."
     for name, output in outputs.items():
         yield from _prompt(f"product.outputs.{name}.prompt", output["prompt"], list(inputs))
-    yield from _options(cell.generate or {})
+    if cell.generate is not None:
+        yield from _options(cell.generate)
 
 
 def _prompt(key: str, prompt: str | None, inputs: list[str]) -> Iterator[str]:

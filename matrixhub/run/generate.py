@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from matrixhub.data.columns import Rows, as_columns, require_columns, values
-from matrixhub.errors import ConfigError, DataError, PluginError
+from matrixhub.errors import ConfigError, DataError, MatrixHubError, PluginError
 from matrixhub.plan.prompt import filled, text_of
 from matrixhub.protocols import Generator
 from matrixhub.run.encode import table_rows
@@ -114,9 +114,20 @@ def _written(
     how = {key: value for key, value in options.items() if key != "batch_size"}
     found: Written = []
     for places in batches:
-        texts = generator.generate([prompts[place] for place in places], **how)
-        if len(texts) != len(places):
-            raise PluginError(f"The generator gave {len(texts)} texts for {len(places)} prompts.")
-        found += zip(places, texts, strict=True)
+        found += zip(places, _texts(generator, [prompts[place] for place in places], how), strict=True)
         on_rows(len(places))
     return found
+
+
+def _texts(generator: Generator, prompts: list[str], how: Mapping[str, Any]) -> Sequence[Generation]:
+    try:
+        texts = generator.generate(prompts, **how)
+    except (MatrixHubError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever a plugin raises costs its own cells only
+        raise PluginError(f"The generator failed: {type(error).__name__}: {error}") from error
+    if len(texts) != len(prompts):
+        raise PluginError(f"The generator gave {len(texts)} texts for {len(prompts)} prompts.")
+    if wrong := [one for one in texts if not isinstance(one, Generation)]:
+        raise PluginError(f"The generator gave a {type(wrong[0]).__name__}, not a matrixhub.Generation.")
+    return texts
