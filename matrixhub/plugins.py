@@ -11,7 +11,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
@@ -229,23 +229,25 @@ class Hub:
 
     def call(self, hook: str, **arguments: Any) -> list[Any]:
         """Call a hook of every plugin, each alone; one that raises is named in a warning and skipped."""
+        return self._each(hook, lambda result: [result], arguments)
+
+    def objections(self, cell: Mapping[str, Any]) -> list[str]:
+        """What plugins have against a cell; one that returns anything but sentences is skipped."""
+        return self._each("matrixhub_check", _sentences, {"cell": cell})
+
+    def _each(self, hook: str, read: Callable[[Any], list[Any]], arguments: Mapping[str, Any]) -> list[Any]:
+        """What ``read`` makes of every plugin's result, a generator's body included in what may fail."""
         results: list[Any] = []
         for namespace in [impl.plugin_name for impl in getattr(self.manager.hook, hook).get_hookimpls()]:
             try:
-                results += getattr(self.hook_of(namespace), hook)(**arguments)
-            except Exception as error:  # a third party's fault costs no other plugin anything
+                found = getattr(self.hook_of(namespace), hook)(**arguments)
+                results += [one for result in found for one in read(result)]
+            except (Exception, SystemExit) as error:  # a third party's fault costs no other plugin anything
+                told = f"{hook} of the plugin '{namespace}' failed: {type(error).__name__}: {error}"
                 if self.strict:
-                    raise PluginError(
-                        f"{hook} of the plugin '{namespace}' failed: {type(error).__name__}: {error}."
-                    ) from error
-                log.warning(
-                    "%s of the plugin '%s' failed: %s: %s", hook, namespace, type(error).__name__, error
-                )
+                    raise PluginError(f"{told}.") from error
+                log.warning("%s", told)
         return results
-
-    def objections(self, cell: Mapping[str, Any]) -> list[str]:
-        """What plugins have against a cell."""
-        return [text for texts in self.call("matrixhub_check", cell=cell) for text in texts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +257,20 @@ class _Subset:
 
     def __getattr__(self, name: str) -> Any:
         return self.manager.subset_hook_caller(name, remove_plugins=self.removed)
+
+
+def _sentences(result: Any) -> list[str]:
+    """What ``matrixhub_check`` returned, as a list; a lone text is one sentence.
+
+    Raises:
+        TypeError: it is anything else.
+    """
+    if not isinstance(result, Iterable):
+        raise TypeError(f"it returned {result!r}, not a list of sentences")
+    found = [result] if isinstance(result, str) else list(result)
+    if wrong := [one for one in found if not isinstance(one, str)]:
+        raise TypeError(f"it returned {wrong[0]!r} among its sentences")
+    return found
 
 
 def _installed(distribution: Distribution | None) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.command import command, python
-from tests.fixture_plugin.fake import FAULTS, write_plugin
+from tests.fixture_plugin.fake import FAULTS, WORKING, write_plugin
 
 MANY = "product=toy,news"
 LOAD = """
@@ -44,6 +44,13 @@ def alone(folder: Path) -> Any:
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_broken_plugin_changes_no_plan(name: str, folder: Path, alone: Any, tmp_path: Path) -> None:
     write_plugin(tmp_path, name, FAULTS[name].code)
+    assert planned(folder, tmp_path) == alone
+
+
+def test_checks_that_misbehave_change_no_plan(folder: Path, alone: Any, tmp_path: Path) -> None:
+    for name, body in enumerate(("return 3", "raise SystemExit(3)", "yield 3", "yield from [1 / 0]")):
+        hook = f"\n@hookimpl\ndef matrixhub_check(cell):\n    {body}\n"
+        write_plugin(tmp_path, f"check{name}", WORKING + hook)
     assert planned(folder, tmp_path) == alone
 
 

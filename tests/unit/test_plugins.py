@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -153,6 +154,47 @@ def test_an_empty_allowlist_leaves_the_core_alone(site: Path) -> None:
     write_plugin(site, "one")
     code = "print(json.dumps([p.namespace for p in hub().plugins]))"
     assert in_a_process(site, code, MATRIXHUB_PLUGINS="") == ["core"]
+
+
+CHECKS = {
+    "int": ("return 3", "TypeError: it returned 3, not a list of sentences"),
+    "mixed": ("return ['no', 3]", "TypeError: it returned 3 among its sentences"),
+    "raises": ("raise ValueError('no')", "ValueError: no"),
+    "raises_late": ("yield 'no'\n    raise ValueError('late')", "ValueError: late"),
+    "exits": ("raise SystemExit('bye')", "SystemExit: bye"),
+}
+"""Bodies of ``matrixhub_check`` that misbehave, and the cause that is told."""
+
+
+def checking(site: Path, namespace: str, body: str) -> None:
+    write_plugin(site, namespace, f"{WORKING}\n@hookimpl\ndef matrixhub_check(cell):\n    {body}\n")
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_that_misbehaves_is_named_and_costs_no_other_plugin(
+    site: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    body, cause = CHECKS[name]
+    checking(site, "acme", body)
+    checking(site, "good", "return ['too large']")
+    told = f"matrixhub_check of the plugin 'acme' failed: {cause}"
+
+    assert discover(["acme", "good"]).objections({}) == ["too large"]
+    assert [record.getMessage() for record in caplog.records] == [told]
+    with pytest.raises(PluginError, match=f"^{re.escape(told)}"):
+        discover(["acme", "good"], strict=True).objections({})
+
+
+@pytest.mark.parametrize("body", ["return 'too large'", "return ('too large',)", "yield 'too large'"])
+def test_a_check_may_answer_with_a_text_a_sequence_or_a_generator(site: Path, body: str) -> None:
+    checking(site, "acme", body)
+    assert discover(["acme"], strict=True).objections({}) == ["too large"]
+
+
+def test_a_hook_that_exits_ends_nothing(site: Path) -> None:
+    hook = "\n@hookimpl\ndef matrixhub_run_started(run):\n    raise SystemExit(0)\n"
+    write_plugin(site, "acme", WORKING + hook)
+    assert discover(["acme"]).call("matrixhub_run_started", run=None) == []
 
 
 def test_the_installed_fixture_plugin_loads_without_anything_heavy(tmp_path: Path) -> None:
