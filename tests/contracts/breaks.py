@@ -98,8 +98,12 @@ SOURCE = [
 
 TRANSFORM = [
     Break("tables_to_tables", "transform", "return table.set_column", "return table.slice(0, 0) if True else table.set_column", "drops all rows"),
+    Break("tables_to_tables", "transform", "return table.set_column", "table = table.drop_columns(['number'])\n        return table.set_column", "drops the column number"),
+    Break("keeps_every_row", "transform", "column = pc", "table = table.slice(0, max(1, table.num_rows - 1))\n        column = pc", "it makes 19 rows of 20"),
+    Break("keeps_every_row", "transform", "return table.set_column", "if table.num_rows == 1 and 'label' not in table.column_names:\n            return table.slice(1)\n        return table.set_column", "it makes 0 rows of row 1 alone"),
     Break("same_rows_every_time", "transform", "column = pc.utf8_lower(table[\"text\"])", "column = pa.array([f'{one} {random.random()}' for one in table['text'].to_pylist()])", "other rows"),
     Break("needs_no_target", "transform", "column = pc", "table['label']\n        column = pc", "without the column 'label'"),
+    Break("needs_no_target", "transform", "return table.set_column", "if 'label' not in table.column_names:\n            table = table.drop_columns(['number'])\n        return table.set_column", "drops the column number"),
     Break("answers_each_row_alone", "transform", "column = pc.utf8_lower(table[\"text\"])", "column = pa.array([f'{one} of {table.num_rows}' for one in table['text'].to_pylist()])", "alone has other values"),
 ]  # fmt: skip
 

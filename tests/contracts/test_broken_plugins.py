@@ -171,3 +171,14 @@ def test_a_component_that_must_be_told_something_is_skipped_with_what_to_declare
     for name in ("builds", "independent_of_padding"):
         assert found[name].outcome is Outcome.SKIPPED
         assert 'options={"encoder.thing": {"size": …}}' in found[name].seen
+
+
+def test_a_transform_for_training_alone_is_not_asked_to_answer(site: Path) -> None:
+    old = "    def __call__(self, table):\n"
+    new = f"    training_only = True\n\n{old}        table['label']\n        table = table.slice(0, 12)\n"
+    write(site, "acme", Break("", "transform", old, new, ""))
+    found = results("acme")
+    assert failed(found) == {}
+    for name in ("needs_no_target", "keeps_every_row", "answers_each_row_alone"):
+        assert found[name].outcome is Outcome.SKIPPED
+        assert found[name].seen == "it is for training alone (training_only = True)"
