@@ -44,6 +44,7 @@ class Plugin:
         fault: why it was set aside; empty when it works.
         cure: what to do about the fault.
         warnings: what will make it fail in a version to come.
+        config_dirs: its folders of presets.
         milliseconds: that loading it took.
     """
 
@@ -55,12 +56,13 @@ class Plugin:
     fault: str = ""
     cure: str = ""
     warnings: list[str] = field(default_factory=list)
+    config_dirs: list[Path] = field(default_factory=list)
     milliseconds: float = 0.0
 
 
 @dataclass(slots=True)
 class Hub:
-    """The plugins of this process: a registry, their preset folders, their hooks.
+    """The plugins of this process: a registry, and their hooks.
 
     ``unknown`` has a sentence on each allowed namespace that no installed plugin has. With ``strict`` a
     plugin's fault raises, where else it costs that plugin only.
@@ -68,7 +70,6 @@ class Hub:
 
     registry: Registry = field(default_factory=Registry)
     plugins: list[Plugin] = field(default_factory=list)
-    config_dirs: list[Path] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     strict: bool = False
     manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager("matrixhub"))
@@ -80,6 +81,11 @@ class Hub:
     def faults(self) -> list[Plugin]:
         """Plugins that were set aside."""
         return [plugin for plugin in self.plugins if plugin.fault]
+
+    @property
+    def config_dirs(self) -> list[Path]:
+        """The plugins' folders of presets."""
+        return [folder for plugin in self.plugins for folder in plugin.config_dirs]
 
     def fault_of(self, name: str) -> str:
         """A sentence on the set-aside plugin that ``name`` (``namespace.name``) would come from."""
@@ -130,7 +136,7 @@ class Hub:
         components, config_dirs = self._collect(module, plugin)
         for component in components:
             self.registry.add(component)
-        self.config_dirs += config_dirs
+        plugin.config_dirs = config_dirs
 
     def _set_aside(self, plugin: Plugin, error: BaseException) -> None:
         kind = "" if isinstance(error, MatrixHubError) else f"{type(error).__name__}: "

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from matrixhub.cli.main import Parser
 from matrixhub.cli.plugin_list import components, row, state
+from matrixhub.config.search import hidden_presets
 from matrixhub.diagnosis import requirement_warning, shared_aliases
 from matrixhub.plugins import CORE, Plugin, hub
 
@@ -27,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def warnings() -> dict[int, list[str]]:
-    """By plugin: what it was warned of while loading, its requirement of us, short names it shares."""
+    """By plugin: what loading it warned of, its requirement of us, what hides or shares its names."""
     shared = shared_aliases(hub().registry.of_kind())
     return {id(plugin): list(_warnings(plugin, shared.get(plugin.namespace, []))) for plugin in hub().plugins}
 
@@ -36,6 +37,8 @@ def _warnings(plugin: Plugin, shared: Sequence[str]) -> Iterator[str]:
     yield from plugin.warnings
     if plugin.namespace != CORE and (doubt := requirement_warning(plugin.distribution)):
         yield doubt
+    for preset in hidden_presets(plugin.config_dirs):
+        yield f"its preset {preset} is never used, MatrixHub has one of that name; its author: rename it"
     if not plugin.fault:
         yield from shared
 

@@ -6,6 +6,7 @@ folders are plain ``file://`` paths.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,13 @@ def conf_dir() -> Path:
     package = Path(matrixhub.__file__).parent
     inside = package / "conf"
     return inside if (inside / "config.yaml").is_file() else package.parent / "conf"
+
+
+def hidden_presets(config_dirs: Iterable[Path]) -> list[str]:
+    """Presets in a plugin's folders that nobody can choose: the shipped one of that name comes first."""
+    shipped = conf_dir()
+    found = (preset.relative_to(folder) for folder in config_dirs for preset in folder.rglob("*.yaml"))
+    return sorted(preset.as_posix() for preset in found if (shipped / preset).is_file())
 
 
 def named_schema(component: Component) -> type:
@@ -161,16 +169,17 @@ def _address(folder: Path) -> str:
 
 
 def search_path(config_dirs: list[Path]) -> ConfigSearchPathImpl:
-    """Where names are looked up: the user's folders, the plugins' presets, the shipped conf, the registry."""
+    """Where names are looked up: the user's folders, the shipped conf, the plugins' presets, the registry."""
     Plugins.instance().register(RegistrySource)
     Plugins.instance().register(StructuredConfigSource)
     path = ConfigSearchPathImpl()
     path.append("hydra", "pkg://hydra.conf")
     for folder in config_dirs:
         path.append("user", _address(folder))
+    # Before the plugins: one adds options, and replaces none that everybody has.
+    path.append("main", _address(conf_dir()))
     for folder in hub().config_dirs:
         path.append("plugin", _address(folder))
-    path.append("main", _address(conf_dir()))
     path.append("registry", f"{RegistrySource.scheme()}://")
     path.append("schema", f"{StructuredConfigSource.scheme()}://")
     return path

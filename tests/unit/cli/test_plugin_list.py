@@ -60,6 +60,17 @@ def test_the_doctor_as_json(site: Path) -> None:
     assert found["unknown"][0].startswith("Unknown plugin in MATRIXHUB_PLUGINS 'acne'")
 
 
+def test_a_preset_behind_a_shipped_one_is_told_to_its_plugin(tmp_path: Path) -> None:
+    presets = tmp_path / "conf"
+    hook = f"\n@hookimpl\ndef matrixhub_config_dirs():\n    return [{str(presets)!r}]\n"
+    write_plugin(tmp_path, "acme", WORKING + hook)
+    (presets / "trainer").mkdir(parents=True)
+    (presets / "trainer" / "frozen.yaml").touch()
+    done = command("plugin", "doctor", site=tmp_path)
+    assert done.returncode == 0
+    assert "warning: its preset trainer/frozen.yaml is never used" in done.stdout
+
+
 def test_warnings_alone_are_no_failure(tmp_path: Path) -> None:
     write_plugin(tmp_path, "acme", WORKING)
     assert command("plugin", "doctor", site=tmp_path).returncode == 0

@@ -7,7 +7,9 @@ import pytest
 
 from matrixhub.config.compose import Composer, Job
 from matrixhub.config.schema import TrainerConfig
+from matrixhub.config.search import hidden_presets
 from matrixhub.errors import ConfigError
+from matrixhub.plugins import Hub, hub
 
 TOY = ["product=toy", "encoder/text=hash"]
 
@@ -144,6 +146,20 @@ def test_a_preset_of_a_plugin_wins_over_the_bare_component_and_ones_own_folder_o
     encoder = compose(config_dir=tmp_path).config["encoder"]["text"]
     assert (encoder["dim"], encoder["buckets"]) == (5, 512)
     assert compose().config["encoder"]["text"]["dim"] == 64
+
+
+def test_a_plugin_adds_presets_and_replaces_no_shipped_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "trainer/frozen.yaml", "lr: 0.25\n")
+    write(tmp_path, "trainer/short.yaml", "epochs: 2\n")
+    write(tmp_path, "config.yaml", "name: theirs\n")
+    plain = compose()
+    monkeypatch.setattr(Hub, "config_dirs", [tmp_path, *hub().config_dirs])
+    assert compose() == plain
+    assert compose("trainer=short").config["trainer"]["epochs"] == 2
+    assert hidden_presets([tmp_path]) == ["config.yaml", "trainer/frozen.yaml"]
+    assert hidden_presets(hub().config_dirs[1:]) == []
 
 
 def test_ones_own_folder_adds_products_trainers_and_encoders(tmp_path: Path) -> None:
