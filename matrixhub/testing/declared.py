@@ -48,7 +48,7 @@ def read_declared(folder: Path | None) -> Declared:
     """What stands in ``conformance.toml`` of a plugin's package.
 
     Raises:
-        ConfigError: it is no TOML, or has a table that means nothing.
+        ConfigError: it is no TOML, or has a table that means nothing or is of another shape.
     """
     path = folder / FILE if folder else None
     if path is None or not path.is_file():
@@ -60,7 +60,31 @@ def read_declared(folder: Path | None) -> Declared:
     for table in data:
         if table not in TABLES:
             raise ConfigError(unknown_name(f"table of {path}", table, TABLES))
+        _refuse_shape(path, table, data[table])
     return Declared(**data)
+
+
+def _refuse_shape(path: Path, table: str, found: Any) -> None:
+    """Refuse what is no table, or has values that are none of its own.
+
+    Raises:
+        ConfigError: names the file, the table and the key.
+    """
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: {table} is {found!r}. It must be a table: write [{table}].")
+    for key, value in found.items():
+        if table == "rows" and not isinstance(value, list):
+            raise ConfigError(f"{path}: in [rows], {key} is {value!r}. It must be a list of values.")
+        if table != "rows" and not isinstance(value, dict):
+            raise ConfigError(
+                f'{path}: in [{table}], {key} is {value!r}. It must be a table: write [{table}."KIND.ALIAS"].'
+            )
+        for check, reason in value.items() if table == "expected_failures" else ():
+            if not isinstance(reason, str):
+                raise ConfigError(
+                    f'{path}: in [{table}."{key}"], {check} is {reason!r}. It must be a reason, as text;'
+                    " a key such as encoder.vit stands in quotes."
+                )
 
 
 def merged(
@@ -68,9 +92,9 @@ def merged(
     options: Mapping[str, Options] | None,
     expected_failures: Mapping[str, Mapping[str, str]] | None,
 ) -> Declared:
-    """What was found in the package, and what a test says beside it; the test wins."""
-    return Declared(
-        {**found.options, **(options or {})},
-        {**found.expected_failures, **(expected_failures or {})},
-        found.rows,
-    )
+    """What was found in the package, and what a test says beside it; the test wins: for all options of a key,
+    and for each check of one.
+    """
+    known, said = found.expected_failures, expected_failures or {}
+    failures = {key: {**known.get(key, {}), **said.get(key, {})} for key in {**known, **said}}
+    return Declared({**found.options, **(options or {})}, failures, found.rows)

@@ -141,7 +141,12 @@ class Suite:
         for key in (*self.declared.options, *self.declared.expected_failures):
             if key.partition("@")[0] not in known:
                 raise UnknownNameError(f"component of '{self.plugin.namespace}'", key, known)
-        for failures in self.declared.expected_failures.values():
+        for key, failures in self.declared.expected_failures.items():
+            component, _, variant = key.partition("@")
+            if variant and variant not in (variants := self.declared.variants(component)):
+                raise UnknownNameError(
+                    f"way to build '{component}'", variant, [one for one in variants if one]
+                )
             for name in failures.keys() - names:
                 raise UnknownNameError("check", name, names)
 
