@@ -31,12 +31,22 @@ def cure(error: BaseException, distribution: str, module: str) -> str:
     if isinstance(error, PluginValidationError):
         return _parameters(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
-        absent = error.name.partition(".")[0]
-        if absent == module.partition(".")[0]:
-            return f"pip install --force-reinstall {distribution}: its module {error.name} is not there"
-        return f"pip install {absent}; its author: add {absent} to dependencies in pyproject.toml"
+        return _absent(error.name, distribution, module)
     place = _place(error, module)
     return f"pip install --upgrade {distribution}; its author: mend {place}"
+
+
+def _absent(name: str, distribution: str, module: str) -> str:
+    """For a module that is not there; its name is not always what pip calls its package."""
+    top = name.partition(".")[0]
+    if top == module.partition(".")[0]:
+        return f"pip install --force-reinstall {distribution}: its module {name} is not there"
+    if top == "matrixhub":
+        return f"pip install --upgrade matrixhub {distribution}: they are not of one age, {name} is not there"
+    return (
+        f"pip install --force-reinstall {distribution}; if {top} is still missing, its requirements lack it;"
+        f" its author: add the package that holds {top} to dependencies in pyproject.toml"
+    )
 
 
 def _parameters(error: PluginValidationError) -> str:

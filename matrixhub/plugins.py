@@ -120,10 +120,7 @@ class Hub:
         self.plugins.append(plugin)
         try:
             if taken:
-                raise PluginError(
-                    f"the namespace '{plugin.namespace}' is taken by another installed plugin",
-                    f"pip uninstall {name}, or the other one: {taken.distribution}",
-                )
+                raise _taken(plugin, taken)
             self._add(entry_point.load(), plugin)
         except (Exception, SystemExit) as error:  # whatever a third party raises costs that plugin only
             self._set_aside(plugin, error)
@@ -285,6 +282,17 @@ def _installed(distribution: Distribution | None) -> tuple[str, str]:
         return "?", "?"
     metadata = distribution.metadata
     return metadata["Name"], metadata["Version"]
+
+
+def _taken(plugin: Plugin, first: Plugin) -> PluginError:
+    """That the plugin's namespace is another's; nobody is told to be rid of MatrixHub itself."""
+    or_else = f", or the other one: {first.distribution}"
+    if first.namespace == CORE:
+        or_else = f"; its author: choose another namespace, '{CORE}' is MatrixHub's"
+    return PluginError(
+        f"the namespace '{plugin.namespace}' is taken by another installed plugin",
+        f"pip uninstall {plugin.distribution}{or_else}",
+    )
 
 
 def _refuse_misnamed(module: Any) -> None:

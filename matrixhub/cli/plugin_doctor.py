@@ -7,7 +7,7 @@ from matrixhub.cli.main import Parser
 from matrixhub.cli.plugin_list import components, row, state
 from matrixhub.config.search import hidden_presets
 from matrixhub.diagnosis import requirement_warning, shared_aliases
-from matrixhub.plugins import CORE, Plugin, hub
+from matrixhub.plugins import CORE, CORE_TARGET, Plugin, hub
 
 
 def main(argv: Sequence[str]) -> int:
@@ -51,8 +51,9 @@ def plugin_lines() -> list[str]:
         told = f"{state(plugin)}: {plugin.fault}" if plugin.fault else f"{count} components"
         lines.append(f"  {plugin.namespace:<10} {plugin.distribution} {plugin.version}: {told}")
         if plugin.fault:
+            riddance = f"; to be rid of it: pip uninstall {plugin.distribution}"
             lines.append(
-                f"  {pad} what to do: {plugin.cure}; to be rid of it: pip uninstall {plugin.distribution}"
+                f"  {pad} what to do: {plugin.cure}{'' if plugin.target == CORE_TARGET else riddance}"
             )
         lines += [f"  {pad} warning: {text}" for text in doubts[id(plugin)]]
     return [*lines, *(f"  {sentence}" for sentence in hub().unknown)]

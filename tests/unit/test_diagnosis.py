@@ -19,7 +19,7 @@ __all__ = ["site"]
 CURES = {
     "raises_at_import": "its author: mend fake_raises_at_import.py, line 1",
     "exits_at_import": "its author: mend fake_exits_at_import.py, line 1",
-    "missing_dependency": "pip install absent_package; its author: add absent_package to dependencies",
+    "missing_dependency": "if absent_package is still missing, its requirements lack it; its author: add the",
     "syntax_error": "mend fake_syntax_error.py, line 1",
     "duplicate_name": 'leave out or rename one register("callback", "thing", ...)',
     "wrong_api": "pip install --upgrade matrixhub",
@@ -48,6 +48,26 @@ def test_a_module_that_is_not_there_wants_the_plugin_again(site: Path) -> None:
     module = write_plugin(site, "gone")
     (site / f"{module}.py").unlink()
     assert plugin_of(discover(["gone"]), "gone").cure.startswith("pip install --force-reinstall fake-gone")
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("import matrixhub.absent", "pip install --upgrade matrixhub fake-acme"),
+        ("import absent.deep", "pip install --force-reinstall fake-acme; if absent is still missing"),
+    ],
+)
+def test_no_name_of_a_package_is_made_up_from_a_module(site: Path, code: str, expected: str) -> None:
+    write_plugin(site, "acme", code)
+    cure = plugin_of(discover(["acme"]), "acme").cure
+    assert cure.startswith(expected)
+    assert "pip install absent" not in cure
+
+
+def test_who_takes_the_namespace_of_the_core_is_not_told_to_uninstall_matrixhub(site: Path) -> None:
+    write_plugin(site, "core", distribution="impostor")
+    (fault,) = discover([]).faults
+    assert fault.cure == "pip uninstall impostor; its author: choose another namespace, 'core' is MatrixHub's"
 
 
 def test_a_fault_that_comes_from_deep_down_is_placed_in_the_plugin(site: Path) -> None:

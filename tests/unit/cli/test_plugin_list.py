@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from matrixhub.cli import plugin_doctor
 from matrixhub.cli.main import main
 from matrixhub.plan.build import Plan, Refusal
 from matrixhub.plan.text import plan_text
-from matrixhub.plugins import forget
+from matrixhub.plugins import Hub, Plugin, forget
 from tests.command import command
 from tests.fixture_plugin.fake import FAULTS, WORKING, write_plugin
 
@@ -46,7 +47,7 @@ def test_the_list_as_json(site: Path) -> None:
 def test_the_doctor_tells_faults_cures_and_doubts(site: Path) -> None:
     done = command("plugin", "doctor", site=site)
     assert done.returncode == 1
-    assert "what to do: pip install absent_package; its author: add absent_package" in done.stdout
+    assert "what to do: pip install --force-reinstall fake-broken; if absent_package is still" in done.stdout
     assert "warning: it does not require matrixhub" in done.stdout
     assert "warning: 'callback=thing' is short for twin.thing too; write acme.thing in full" in done.stdout
 
@@ -58,6 +59,13 @@ def test_the_doctor_as_json(site: Path) -> None:
     assert [row["state"] for row in found["plugins"]] == ["works", "works", "set aside"]
     assert found["plugins"][1]["warnings"][0].startswith("it does not require matrixhub")
     assert found["unknown"][0].startswith("Unknown plugin in MATRIXHUB_PLUGINS 'acne'")
+
+
+def test_nobody_is_told_to_be_rid_of_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    for target, told in (("matrixhub.components", False), ("acme", True)):
+        plugin = Plugin("core", target, "matrixhub", "1.0", fault="no", cure="mend it")
+        monkeypatch.setattr(plugin_doctor, "hub", lambda plugin=plugin: Hub(plugins=[plugin]))
+        assert ("pip uninstall" in "".join(plugin_doctor.plugin_lines())) is told
 
 
 def test_a_preset_behind_a_shipped_one_is_told_to_its_plugin(tmp_path: Path) -> None:
@@ -82,7 +90,7 @@ def test_strict_is_one_message_and_exit_code_2(site: Path) -> None:
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("matrixhub: The plugin 'broken' (fake-broken) was set aside: ModuleNotFoundError")
-    assert "pip install absent_package" in line
+    assert "pip install --force-reinstall fake-broken" in line
 
 
 def test_strict_changes_nothing_where_all_is_well(
