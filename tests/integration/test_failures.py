@@ -51,7 +51,7 @@ def test_a_single_cell_that_fails_gives_its_own_exit_code(tmp_path: Path) -> Non
 
 
 def test_an_error_that_nobody_foresaw_is_logged_and_costs_one_cell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(self: Any, outputs: Any, targets: Any) -> Any:
         raise ZeroDivisionError("a fault of a plugin")
@@ -65,6 +65,8 @@ def test_an_error_that_nobody_foresaw_is_logged_and_costs_one_cell(
     assert log.startswith("size-hash-linear\nTraceback")
     with pytest.raises(mh.MatrixHubError, match="0 trained cells are called 'size'"):
         run.load("size")
+    assert run_cli(tmp_path, "product=size", *FAST, f"output_dir={tmp_path / 'again'}") == 1
+    assert "/errors.log" in capsys.readouterr().err.splitlines()[-1]
 
 
 HOOKS = """
