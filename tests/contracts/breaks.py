@@ -36,6 +36,7 @@ MODULE = [
     Break("deterministic_in_eval", "encoder", _POOLED, _POOLED + "        pooled_BD = nn.functional.dropout(pooled_BD, 0.3)\n", "when asked twice"),
     Break("inputs_unchanged", "encoder", _GIVE, "        batch['ids_BT'].add_(1)\n" + _GIVE, "ids_BT"),
     Break("gradients_reach_parameters", "encoder", "self.table(batch[\"ids_BT\"])", "self.table(batch[\"ids_BT\"]).detach()", "table.weight"),
+    Break("gradients_reach_parameters", "encoder", "self.linear(self.table(batch[\"ids_BT\"]))", "(self.linear(self.table(batch[\"ids_BT\"])).detach() + 0 * self.linear(self.table(batch[\"ids_BT\"])))", "the gradient of table.weight is zero everywhere"),
     Break("pickles_and_copies", "encoder", _INIT, _INIT + "        self.activation = lambda x: x\n", "activation"),
     Break("seeded_build_repeats", "encoder", "self.linear.weight.normal_(generator=seeded)", "self.linear.weight.normal_()", "linear.weight", ("state_round_trip",)),
     Break("builds_on_meta", "encoder", _INIT, _INIT + "        self.width = int(torch.ones(size).sum().item())\n", "cannot be built there"),
@@ -86,6 +87,8 @@ GENERATOR = [
     Break("honours_the_limit", "generator", "while len(new) < limit:", "while len(new) <= limit:", "max_new_tokens=1 an answer has 2"),
     Break("stops_where_told", "generator", "text[: min(ends)]", "text", "stopped at"),
     Break("sampling_repeats", "generator", "generator=sampler", "generator=None", "draws from the global random numbers"),
+    Break("temperature_counts", "generator", "if temperature:", "if False:", "at temperature=10 5 seeds have the same answers"),
+    Break("temperature_counts", "generator", "choice = int(scores.argmax())", "choice = (int(scores.argmax()) + sampler.initial_seed()) % len(WORDS)", "at temperature=0 5 seeds have"),
     Break("odd_prompts", "generator", "len(words) > room)", "False)", "not said to be truncated"),
 ]  # fmt: skip
 SOURCE = [

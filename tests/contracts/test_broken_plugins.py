@@ -182,3 +182,10 @@ def test_a_transform_for_training_alone_is_not_asked_to_answer(site: Path) -> No
     for name in ("needs_no_target", "keeps_every_row", "answers_each_row_alone"):
         assert found[name].outcome is Outcome.SKIPPED
         assert found[name].seen == "it is for training alone (training_only = True)"
+
+
+def test_layers_may_begin_as_zeros(site: Path) -> None:
+    """Those before one have no gradient until that one has moved."""
+    old = "self.linear.weight.normal_(generator=seeded)"
+    write(site, "acme", Break("", "encoder", old, "self.linear.weight.zero_()", ""))
+    assert results("acme")["gradients_reach_parameters"].outcome is Outcome.PASSED

@@ -12,6 +12,10 @@ from matrixhub.types import Generation
 MANY = 12
 """Tokens that are asked for."""
 
+SEEDS = range(5)
+HOT = 10.0
+"""A temperature at which likely and unlikely tokens are drawn almost alike."""
+
 
 @check("generator", needs=("answers",))
 def one_answer_a_prompt(subject: Subject) -> None:
@@ -100,6 +104,20 @@ def sampling_repeats(subject: Subject) -> None:
         fail(f"with seed=5 it answers {first[0]!r}, and then {again[0]!r}")
 
 
+@check("generator", needs=("sampling_repeats", "deterministic_in_eval"))
+def temperature_counts(subject: Subject) -> None:
+    """At temperature=0 an answer is the same with any seed; at a high one, some of five seeds have another
+    answer. One that can say one thing only declares this check as an expected failure.
+
+    Mend: take the likeliest token at 0; otherwise divide the logits by temperature, and draw.
+    """
+    greedy = {_texts(subject, temperature=0.0, seed=seed) for seed in SEEDS}
+    if len(greedy) > 1:
+        fail(f"at temperature=0 {len(SEEDS)} seeds have {len(greedy)} different answers")
+    if len({_texts(subject, temperature=HOT, seed=seed) for seed in SEEDS}) == 1:
+        fail(f"at temperature={HOT:g} {len(SEEDS)} seeds have the same answers")
+
+
 @check("generator", needs=("one_answer_a_prompt",))
 def odd_prompts(subject: Subject) -> None:
     """Empty and odd prompts have an answer; one longer than the context is cut, and marked as truncated.
@@ -128,6 +146,11 @@ def generated(subject: Subject, prompts: Sequence[str], **options: Any) -> list[
 
     with subject.watched(), torch.no_grad():
         return list(subject.built.generate(list(prompts), **{"max_new_tokens": 8, **options}))
+
+
+def _texts(subject: Subject, *, temperature: float, seed: int) -> tuple[str, ...]:
+    found = generated(subject, PROMPTS, max_new_tokens=MANY, temperature=temperature, seed=seed)
+    return tuple(one.text for one in found)
 
 
 def _sampled(subject: Subject, *, seed: int) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import copy
 import io
+from collections.abc import Mapping
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 LEARNING = ("encoder", "fusion", "head")
 """Kinds that the core trains."""
+
+STEPS = 3
+"""After which a layer behind one that begins as zeros has a gradient."""
 
 LEAST_COSINE = 0.98
 """Between outputs in bfloat16 and in float32: random tiny weights are the worst case."""
@@ -66,24 +70,41 @@ def deterministic_in_eval(subject: Subject) -> None:
 
 @check(*LEARNING, needs=("inputs_unchanged",))
 def gradients_reach_parameters(subject: Subject) -> None:
-    """A loss on what it gives has a finite gradient for every trainable parameter: one that has none never
-    learns, and stops a run on several processes.
+    """A loss on what it gives has a finite gradient for every trainable parameter, somewhere other than zero,
+    at once or after a few steps (layers may begin as zeros): one that has none never learns, and stops a run
+    on several processes.
 
-    Mend: look for .detach(), torch.no_grad(), .item() or a layer that is never called; set
+    Mend: look for .detach(), torch.no_grad(), .item(), a factor of zero or a layer that is never called; set
     requires_grad=False on what is not to be trained.
     """
+    import torch
+
     module = subject.build()
-    if not any(parameter.requires_grad for parameter in module.parameters()):
+    trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    if not trained:
         skip("it has nothing to train")
-    with subject.watched():
-        subject.exercise.loss(module, subject.inputs).backward()  # type: ignore[no-untyped-call]
-    for name, parameter in module.named_parameters():
-        if not parameter.requires_grad:
-            continue
+    optimizer = torch.optim.Adam(trained.values(), lr=0.01)
+    silent = set(trained)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        with subject.watched():
+            subject.exercise.loss(module, subject.inputs).backward()  # type: ignore[no-untyped-call]
+        silent -= _reached(trained)
+        if not silent:
+            return
+        optimizer.step()
+    first = next(name for name in trained if name in silent)
+    fail(f"the gradient of {first} is zero everywhere, in each of {STEPS} steps")
+
+
+def _reached(trained: "Mapping[str, nn.Parameter]") -> set[str]:
+    """Names of those whose gradient is not zero everywhere; fails where one has none, or no finite one."""
+    for name, parameter in trained.items():
         if parameter.grad is None:
             fail(f"no gradient reaches {name}")
         if not is_finite(parameter.grad):
             fail(f"the gradient of {name} is NaN or infinite")
+    return {name for name, one in trained.items() if one.grad is not None and one.grad.any()}
 
 
 @check(*MODULES, needs=("deterministic_in_eval",))
