@@ -1,18 +1,23 @@
 """What to do about a plugin that was set aside, and what is doubtful about one that works."""
 
+import importlib.util
 import inspect
 import re
+import sys
 import traceback
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pluggy import PluginValidationError
 
 from matrixhub import hookspecs
 from matrixhub.errors import PluginError
-from matrixhub.registry import Component
+
+if TYPE_CHECKING:
+    from matrixhub.registry import Component
 
 BOUNDS = ("<", "<=", "==", "===", "~=")
 """Operators of a requirement that keep a version from being too new."""
@@ -22,9 +27,9 @@ def cure(error: BaseException, distribution: str, module: str) -> str:
     """What its author has to write, or else its user to type.
 
     Args:
-        error: what loading it raised.
+        error: what importing it, or a module of its components, raised.
         distribution: its pip name.
-        module: that its entry point names.
+        module: that its entry point, or its component, names.
     """
     if isinstance(error, PluginError) and error.cure:
         return error.cure
@@ -87,7 +92,7 @@ def requirement_warning(distribution: str) -> str:
     return f'{what}; its author: write dependencies = ["matrixhub>=0.1,<0.2"] in pyproject.toml'
 
 
-def shared_aliases(components: Iterable[Component]) -> dict[str, list[str]]:
+def shared_aliases(components: Iterable["Component"]) -> dict[str, list[str]]:
     """For each namespace, a sentence on every short name that another plugin uses in the same group."""
     homes: dict[tuple[str, str], list[Component]] = defaultdict(list)
     for component in components:
@@ -103,3 +108,24 @@ def shared_aliases(components: Iterable[Component]) -> dict[str, list[str]]:
 
 def _shared(short: str, name: str, others: Sequence[str]) -> str:
     return f"'{short}' is short for {' and '.join(others)} too; write {name} in full"
+
+
+def missing_modules(components: Iterable["Component"]) -> dict[str, list[str]]:
+    """For each namespace, a sentence on every module of its components that is not there."""
+    found: dict[str, list[str]] = defaultdict(list)
+    names: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for component in components:
+        names[component.namespace, component.target.partition(":")[0]].append(component.name)
+    for (namespace, module), several in names.items():
+        if absence := _absence(module):
+            found[namespace].append(f"{' and '.join(several)} cannot be built: {absence}")
+    return found
+
+
+def _absence(module: str) -> str:
+    """Why a module cannot be found, if so; only the packages above it are imported."""
+    try:
+        there = module in sys.modules or importlib.util.find_spec(module)
+    except (Exception, SystemExit) as error:  # whatever a package of a third party raises
+        return f"{type(error).__name__}: {error}"
+    return "" if there else f"the module {module} is not there"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from matrixhub import diagnosis
 from matrixhub.errors import PluginError, UnknownNameError
 
 KINDS = ("source", "transform", "encoder", "fusion", "head", "generator", "callback")
@@ -59,15 +60,16 @@ class Component:
         """Import the target.
 
         Raises:
-            PluginError: the module cannot be imported or has no such attribute.
+            PluginError: the module cannot be imported or has no such attribute; with the cause and its cure.
         """
         module_name, _, attribute = self.target.partition(":")
         try:
             factory: Callable[..., Any] = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError) as error:
+        except (Exception, SystemExit) as error:  # whatever a third party's module raises
+            cure = diagnosis.cure(error, self.distribution, module_name)
             raise PluginError(
-                f"{self.kind} '{self.name}' of {self.distribution} {self.version} cannot be built: {error}."
-                f" Reinstall it, or run 'matrixhub doctor'."
+                f"{self.kind} '{self.name}' of {self.distribution} {self.version} cannot be built:"
+                f" {type(error).__name__}: {error}. What to do: {cure}."
             ) from error
         return factory
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from matrixhub.cli.main import Parser
 from matrixhub.cli.plugin_list import components, row, state
 from matrixhub.config.search import hidden_presets
-from matrixhub.diagnosis import requirement_warning, shared_aliases
+from matrixhub.diagnosis import missing_modules, requirement_warning, shared_aliases
 from matrixhub.plugins import CORE, CORE_TARGET, Plugin, hub
 
 
@@ -29,18 +29,22 @@ def main(argv: Sequence[str]) -> int:
 
 def warnings() -> dict[int, list[str]]:
     """By plugin: what loading it warned of, its requirement of us, what hides or shares its names."""
-    shared = shared_aliases(hub().registry.of_kind())
-    return {id(plugin): list(_warnings(plugin, shared.get(plugin.namespace, []))) for plugin in hub().plugins}
+    offered = hub().registry.of_kind()
+    missing, shared = missing_modules(offered), shared_aliases(offered)
+    found = {
+        p.namespace: [*missing.get(p.namespace, []), *shared.get(p.namespace, [])] for p in hub().plugins
+    }
+    return {id(plugin): list(_warnings(plugin, found[plugin.namespace])) for plugin in hub().plugins}
 
 
-def _warnings(plugin: Plugin, shared: Sequence[str]) -> Iterator[str]:
+def _warnings(plugin: Plugin, of_components: Sequence[str]) -> Iterator[str]:
     yield from plugin.warnings
     if plugin.namespace != CORE and (doubt := requirement_warning(plugin.distribution)):
         yield doubt
     for preset in hidden_presets(plugin.config_dirs):
         yield f"its preset {preset} is never used, MatrixHub has one of that name; its author: rename it"
     if not plugin.fault:
-        yield from shared
+        yield from of_components
 
 
 def plugin_lines() -> list[str]:

@@ -7,7 +7,7 @@ import pluggy
 import pytest
 
 from matrixhub import hookspecs
-from matrixhub.diagnosis import requirement_warning, shared_aliases
+from matrixhub.diagnosis import missing_modules, requirement_warning, shared_aliases
 from matrixhub.errors import PluginError
 from matrixhub.plugins import Hub, discover
 from matrixhub.registry import Component
@@ -175,4 +175,25 @@ def test_a_short_name_of_two_plugins_is_told_to_both() -> None:
     assert found == {
         "a": ["'encoder/image=vit' is short for b.vit too; write a.vit in full"],
         "b": ["'encoder/image=vit' is short for a.vit too; write b.vit in full"],
+    }
+
+
+def test_modules_of_components_that_are_not_there_are_told_and_none_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fake_whole").mkdir()
+    (tmp_path / "fake_whole" / "there.py").write_text("raise RuntimeError('imported')")
+    (tmp_path / "fake_exits").mkdir()
+    (tmp_path / "fake_exits" / "__init__.py").write_text("raise SystemExit('bye')")
+    monkeypatch.syspath_prepend(tmp_path)
+    targets = {
+        "a.whole": "fake_whole.there:f", "b.one": "fake_whole.gone:f", "b.two": "fake_whole.gone:g",
+        "c.exits": "fake_exits.model:f", "d.all": "absent.model:f",
+    }  # fmt: skip
+    assert missing_modules(
+        Component("head", name, target, Deprecated) for name, target in targets.items()
+    ) == {
+        "b": ["b.one and b.two cannot be built: the module fake_whole.gone is not there"],
+        "c": ["c.exits cannot be built: SystemExit: bye"],
+        "d": ["d.all cannot be built: ModuleNotFoundError: No module named 'absent'"],
     }

@@ -68,6 +68,14 @@ def test_nobody_is_told_to_be_rid_of_the_core(monkeypatch: pytest.MonkeyPatch) -
         assert ("pip uninstall" in "".join(plugin_doctor.plugin_lines())) is told
 
 
+def test_a_component_whose_module_is_missing_is_told_before_it_is_built(tmp_path: Path) -> None:
+    write_plugin(tmp_path, "acme", WORKING.replace('f"{__name__}:Thing"', '"absent_package:Thing"'))
+    done = command("plugin", "doctor", site=tmp_path, MATRIXHUB_PLUGINS="acme")
+    assert done.returncode == 0
+    assert "warning: acme.thing cannot be built: the module absent_package is not there" in done.stdout
+    assert done.stdout.count("cannot be built") == 1
+
+
 def test_a_preset_behind_a_shipped_one_is_told_to_its_plugin(tmp_path: Path) -> None:
     presets = tmp_path / "conf"
     hook = f"\n@hookimpl\ndef matrixhub_config_dirs():\n    return [{str(presets)!r}]\n"
