@@ -21,7 +21,7 @@ class Echo(nn.Module):
         super().__init__()
         self.context = context
         self.times = times
-        self.ahead = nn.Parameter(torch.linspace(2.0, -2.0, PLACES))
+        self.ahead = nn.Parameter(2 - 4 * torch.arange(PLACES) / (PLACES - 1))
 
     def generate(
         self,
