@@ -85,12 +85,14 @@ def numbers(cell: Any) -> tuple[float, int]:
     return cell.trainer["lr"], cell.trainer["seed"]
 
 
+def created(kind: str, options: dict[str, Any]) -> Any:
+    return mh.create(kind, options["name"], **{k: v for k, v in options.items() if k != "name"})
+
+
 def by_hand(cell: Any, modality: str, setting: dict[str, Any]) -> Iterator[float]:
     """The mean training loss of each epoch; validation each epoch, as ours, and the test rows at the end."""
     trainer, (output,) = cell.trainer, cell.product["outputs"].items()
-    source = {k: v for k, v in cell.source.items() if k != "name"}
-    table = mh.create("source", cell.source["name"], **source).read()
-    column = setting["column"]
+    table, column = created("source", cell.source).read(), setting["column"]
     options = cell.product["split"]
     splits = make_splits(
         table, inputs=[column], target=output[1]["target"], fractions=tuple(options["fractions"]),
@@ -99,9 +101,7 @@ def by_hand(cell: Any, modality: str, setting: dict[str, Any]) -> Iterator[float
     values, labels = table[column].to_pylist(), table[output[1]["target"]].to_pylist()
     classes = tuple(sorted({labels[i] for i in splits.train}))
     targets = torch.tensor([classes.index(label) for label in labels])
-    options = cell.encoder[modality]
-    encoder = mh.create("encoder", options["name"], **{k: v for k, v in options.items() if k != "name"})
-    encoder.requires_grad_(False)
+    encoder = created("encoder", cell.encoder[modality]).requires_grad_(False)
     prefix, suffix = encoder.split(trainer["trainable_layers"])
     suffix.requires_grad_(True)
     torch.manual_seed(trainer["seed"])
@@ -127,6 +127,10 @@ def by_hand(cell: Any, modality: str, setting: dict[str, Any]) -> Iterator[float
             loss: torch.Tensor = readout.head(output[0]).loss(logits, targets[torch.from_numpy(rows)])
             return loss
 
+    def score(part: Any) -> None:
+        for start in range(0, len(part), trainer["batch_size"]):
+            forward(part[start : start + trainer["batch_size"]], training=False)
+
     for epoch in range(trainer["epochs"]):
         batches = epoch_batches(
             len(splits.train), batch_size=trainer["batch_size"], seed=trainer["seed"], epoch=epoch,
@@ -141,11 +145,9 @@ def by_hand(cell: Any, modality: str, setting: dict[str, Any]) -> Iterator[float
             schedule.step()
             optimizer.zero_grad()
             losses.append(loss.item())
-        for start in range(0, len(splits.validation), trainer["batch_size"]):
-            forward(splits.validation[start : start + trainer["batch_size"]], training=False)
+        score(splits.validation)
         yield float(np.mean(losses))
-    for start in range(0, len(splits.test), trainer["batch_size"]):
-        forward(splits.test[start : start + trainer["batch_size"]], training=False)
+    score(splits.test)
 
 
 if __name__ == "__main__":
