@@ -1,9 +1,8 @@
 """Training watched from outside: for each cell a run of each chosen tracker, by way of Accelerate."""
 
-import contextlib
-import logging
+import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from matrixhub.plan import Cell
 from matrixhub.run.loop import History
 from matrixhub.run.monitor import TRAIN_LOSS
 from matrixhub.run.session import Session
-
-log = logging.getLogger("matrixhub")
+from matrixhub.run.watchers import Watchers
 
 PROJECT = "matrixhub"
 STEPS_BETWEEN_LOSSES = 20
@@ -47,7 +45,7 @@ class Watch:
         self.cell, self.folder, self.callbacks = cell, session.folder, session.callbacks
         self.steps_per_epoch = math.ceil(num_rows / cell.trainer["batch_size"])
         self._waiting: list[str] = list(session.plan.launch["trackers"]) if session.is_main else []
-        self._trackers: dict[str, Any] = {}
+        self._trackers = Watchers("tracker")
         self._losses: list[Tensor] = []
         self._num_epochs = 0
 
@@ -75,12 +73,12 @@ class Watch:
         figures = {f"test/{output}.{name}": of[name] for output, of in metrics.items() for name in of}
         if figures:
             self._tell(figures, history.num_steps)
-        self._each(lambda tracker: tracker.finish())
-        self._trackers = {}
+        self._trackers.each(lambda tracker: tracker.finish())
+        self._trackers.clear()
 
     def _tell(self, values: Mapping[str, float], step: int) -> None:
         self._start()
-        self._each(lambda tracker: tracker.log(dict(values), step=step))
+        self._trackers.each(lambda tracker: tracker.log(dict(values), step=step))
 
     def _start(self) -> None:
         run = f"{self.cell.name}-{self.cell.id[:6]}".replace("/", "_")
@@ -88,28 +86,15 @@ class Watch:
         settings = {"product": cell.product["name"], "encoder": cell.encoder_label, "head": cell.head_label}
         settings |= {f"trainer.{key}": _plain(value) for key, value in cell.trainer.items()}
         for name in self._waiting:
-            with _left_out(name):
-                self._trackers[name] = LOGGER_TYPE_TO_CLASS[name](**_ARGUMENTS[name](run, self.folder))
+            self._trackers.add(name, functools.partial(_tracker, name, run, self.folder))
         if self._waiting:
             self._waiting = []
-            self._each(lambda tracker: tracker.start())
-            self._each(lambda tracker: tracker.store_init_configuration(settings))
-
-    def _each(self, work: Callable[[Any], None]) -> None:
-        for name, tracker in list(self._trackers.items()):
-            with _left_out(name):
-                work(tracker)
-                continue
-            del self._trackers[name]
+            self._trackers.each(lambda tracker: tracker.start())
+            self._trackers.each(lambda tracker: tracker.store_init_configuration(settings))
 
 
-@contextlib.contextmanager
-def _left_out(name: str) -> Iterator[None]:
-    """A tracker that raises costs nothing but itself: it is a third party's, and other ranks would wait."""
-    try:
-        yield
-    except Exception as error:
-        log.warning("The tracker %s failed and is left out: %s", name, error)
+def _tracker(name: str, run: str, folder: Path) -> Any:
+    return LOGGER_TYPE_TO_CLASS[name](**_ARGUMENTS[name](run, folder))
 
 
 def _plain(value: Any) -> str | int | float:

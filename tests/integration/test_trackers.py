@@ -62,7 +62,10 @@ def test_a_tracker_that_fails_stops_no_training(
     with caplog.at_level(logging.WARNING):
         run = run_toy(tmp_path, "product=colour", *FAST, ON)
     assert not run.failed
-    assert "The tracker tensorboard failed and is left out: nobody there" in caplog.text
+    assert (
+        "The tracker 'tensorboard' failed and is left out from here on: OSError: nobody there"
+        in caplog.text
+    )
 
 
 def test_trackers_that_cannot_be_are_refused_before_any_work(
