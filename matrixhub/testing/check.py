@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+MODULES = ("encoder", "fusion", "head", "generator")
+"""Kinds that are ``torch.nn.Module``."""
+
 PLUGIN, COMPONENT = "plugin", "component"
 """Kinds of subjects that are not built: a whole plugin, and a component of any kind as it was registered."""
 

@@ -82,10 +82,11 @@ class PluginSubject:
 
 @dataclass(eq=False)
 class ComponentSubject:
-    """A component as it was registered, not built."""
+    """A component as it was registered, not built; ``seen`` is what importing it does to the process."""
 
     component: Component
     parent: PluginSubject
+    seen: Seen = field(default_factory=Seen)
 
     kind = COMPONENT
     variant = ""

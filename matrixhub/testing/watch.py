@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-_TORCHS = ("TORCHINDUCTOR_", "TRITON_")
+_LIBRARIES = ("TORCHINDUCTOR_", "TRITON_", "KMP_")
+"""What torch and scikit-learn set in the environment themselves when they are imported."""
 _HERE = ("127.", "::1", "localhost", "0.0.0.0")
 
 
@@ -120,8 +121,8 @@ def _places() -> dict[str, Place]:
 
 
 def _environment() -> dict[str, str]:
-    """Without what torch itself sets when some of its modules are imported."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(_TORCHS)}
+    """Without what libraries set, whoever imports them."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(_LIBRARIES)}
 
 
 def _set_environment(values: dict[str, str]) -> None:

@@ -27,6 +27,7 @@ BUILD = [
     Break("unknown_options_are_refused", "encoder", _BUILD, "def build(*, size=8, **rest):\n    return Encoder(size)\n", "no_such_option=1"),
     Break("no_side_effects", "encoder", _INIT, _INIT + "        torch.manual_seed(0); torch.set_default_dtype(torch.float64); torch.set_default_dtype(torch.float32)\n", "seeds the global random numbers of torch"),
     Break("no_side_effects", "encoder", _INIT, _INIT + "        os.environ['ACME_HOME'] = str(id(self))\n", "the environment: ACME_HOME"),
+    Break("no_side_effects", "encoder", "class Processor:", "os.environ['ACME_IMPORTED'] = '1'\n\nclass Processor:", "the environment: ACME_IMPORTED"),
     Break("no_side_effects", "encoder", _INIT, _INIT + "        os.chdir('/')\n", "the working folder"),
 ]  # fmt: skip
 

@@ -7,9 +7,6 @@ from matrixhub.testing.check import Skipped, check, fail
 from matrixhub.testing.subject import Subject, told
 from matrixhub.testing.watch import random_states, seed_all
 
-MODULES = ("encoder", "fusion", "head", "generator")
-"""Kinds that are ``torch.nn.Module``."""
-
 
 @check(*KINDS, needs=("options_match_factory",))
 def works_offline(subject: Subject) -> None:
@@ -24,10 +21,15 @@ def works_offline(subject: Subject) -> None:
         if subject.exercise.is_module:
             _ = subject.answered
     except Exception as error:
-        if not subject.seen.addresses:
+        if not _addresses(subject):
             raise_skip(error)
-    if subject.seen.addresses:
-        fail(f"it tried to reach {', '.join(subject.seen.addresses)}")
+    if addresses := _addresses(subject):
+        fail(f"it tried to reach {', '.join(addresses)}")
+
+
+def _addresses(subject: Subject) -> list[str]:
+    """Hosts that it tried to reach when it was imported, built or asked."""
+    return [*subject.parent.seen.addresses, *subject.seen.addresses]
 
 
 @check(*KINDS, needs=("options_match_factory", "works_offline"))
@@ -76,7 +78,7 @@ def no_side_effects(subject: Subject) -> None:
         if subject.exercise.is_module:
             subject.answers(module)
         states.append(random_states())
-    for place, difference in subject.seen.changed.items():
+    for place, difference in (subject.parent.seen.changed | subject.seen.changed).items():
         fail(f"it changes {place}: {difference}")
     same = [name for name in states[0].keys() & states[1].keys() if states[0][name] == states[1][name]]
     if same:

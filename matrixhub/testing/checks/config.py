@@ -6,9 +6,10 @@ import json
 from typing import Any, get_type_hints
 
 from matrixhub.errors import MatrixHubError
-from matrixhub.testing.check import COMPONENT, check, fail
+from matrixhub.testing.check import COMPONENT, MODULES, check, fail
 from matrixhub.testing.exercises import exercise_of
 from matrixhub.testing.subject import ComponentSubject, told
+from matrixhub.testing.watch import watching
 
 
 @check(COMPONENT, needs=("loads",))
@@ -17,8 +18,11 @@ def target_resolves(subject: ComponentSubject) -> None:
 
     Mend: write "pkg.module:factory" as it would be imported, and install what that module imports.
     """
+    if subject.component.kind in MODULES:
+        import torch  # noqa: F401  before watching: what this import does is not the component's doing
     try:
-        factory = subject.component.factory()
+        with watching(subject.seen):
+            factory = subject.component.factory()
     except Exception as error:  # a module may raise anything
         fail(f"'{subject.component.target}' cannot be imported: {told(error.__cause__ or error)}")
     if not callable(factory):

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
 
-from matrixhub.testing.check import check, fail, skip
-from matrixhub.testing.checks.build import MODULES
+from matrixhub.testing.check import MODULES, check, fail, skip
 from matrixhub.testing.compare import apart, changed, is_finite
 from matrixhub.testing.subject import Subject, told
 

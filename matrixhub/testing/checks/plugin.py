@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 
 import matrixhub
 from matrixhub import hookspecs
+from matrixhub.diagnosis import BOUNDS
 from matrixhub.errors import MatrixHubError, unknown_name
 from matrixhub.plugins import CORE, GROUP
 from matrixhub.testing.check import PLUGIN, Skipped, check, fail, skip
@@ -69,7 +70,7 @@ def bounded_requirement(subject: PluginSubject) -> None:
     if not ours:
         fail(f"{subject.distribution.name} does not require matrixhub")
     (one, *_) = ours
-    if not any(part.operator in ("<", "<=", "==", "~=") for part in one.specifier):
+    if not any(part.operator in BOUNDS for part in one.specifier):
         fail(f"its requirement '{one}' has no upper bound")
     if not one.specifier.contains(matrixhub.__version__, prereleases=True):
         fail(f"its requirement '{one}' leaves out the installed matrixhub {matrixhub.__version__}")

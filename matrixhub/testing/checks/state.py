@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from matrixhub.errors import MatrixHubError
 from matrixhub.protocols import SavesAssets, Standardizes
-from matrixhub.testing.check import check, fail, skip
-from matrixhub.testing.checks.build import MODULES
+from matrixhub.testing.check import MODULES, check, fail, skip
 from matrixhub.testing.compare import apart, is_tensor
 from matrixhub.testing.exercises import D
 from matrixhub.testing.subject import Subject, told
