@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+# Before there is a process group; why, says ``run/ranks.py``.
+import torch.distributed.nn.functional
 from torch import Tensor, nn
 
 from matrixhub.plugins import hub
@@ -49,7 +52,6 @@ def main(asked: Path) -> None:
     asked.with_suffix(f".{rank}").write_text(
         json.dumps({"before": before, "after": digests(module)}), "utf-8"
     )
-    del wrapped  # it holds threads of the process group, which must not outlive the interpreter
     torch.distributed.destroy_process_group()
 
 
