@@ -30,8 +30,6 @@ def main(argv: Sequence[str]) -> int:
         return 2
     command, *rest = argv
     if command not in COMMANDS:
-        raise UsageError(
-            unknown_name("command", f"plugin {command}", COMMANDS, "See: matrixhub plugin --help")
-        )
+        raise UsageError(unknown_name("plugin command", command, COMMANDS, "See: matrixhub plugin --help"))
     code: int = importlib.import_module(f"matrixhub.cli.plugin_{command}").main(rest)
     return code

@@ -51,6 +51,8 @@ def unknown_option(group: str, name: str, options: Iterable[str]) -> UnknownName
     installed = {plugin.distribution for plugin in hub().plugins}
     absent = [home for home in HOMES.get(group, ()) if home not in installed]
     hint = f"More come with: pip install {' '.join(absent)}." if absent else ""
+    if not known:
+        hint = f"No installed plugin has one. {hint}".rstrip()
     return UnknownNameError(group, name, shown or known, hint)
 
 

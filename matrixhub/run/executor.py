@@ -94,10 +94,13 @@ class Executor:
         return doomed[0] if len(doomed) == len(stage.cells) else None
 
     def _look_ahead(self) -> None:
-        """Find the cells whose targets cannot be learned before anything costly is done for them."""
+        """Find the cells that cannot be scored before anything costly is done for them."""
         seen: dict[str, Failure | None] = {}
         for stage in self.session.plan.stages:
-            if not stage.cell or self._already_failed(stage):
+            if not stage.cell:
+                continue
+            if failure := self._already_failed(stage):  # its rows could not be split, say
+                self.doomed[stage.cell] = failure
                 continue
             product = self._cell(stage).product
             key = digest([stage.needs[:2], product["inputs"], product["outputs"]])

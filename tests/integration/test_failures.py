@@ -50,6 +50,16 @@ def test_a_single_cell_that_fails_gives_its_own_exit_code(tmp_path: Path) -> Non
     assert run_cli(tmp_path, "product=broken") == 2
 
 
+@pytest.mark.parametrize("key", ["product.outputs.label.target", "product.inputs.text.column"])
+def test_a_column_that_is_not_there_costs_no_encoding(
+    key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_cli(tmp_path, "product=colour", f"{key}=lable") == 2
+    err = capsys.readouterr().err
+    assert "Unknown column 'lable'" in err
+    assert "encoded" not in err
+
+
 def test_an_error_that_nobody_foresaw_is_logged_and_costs_one_cell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -63,8 +63,7 @@ def test_a_tracker_that_fails_stops_no_training(
         run = run_toy(tmp_path, "product=colour", *FAST, ON)
     assert not run.failed
     assert (
-        "The tracker 'tensorboard' failed and is left out from here on: OSError: nobody there"
-        in caplog.text
+        "The tracker 'tensorboard' failed and is left out from here on: OSError: nobody there" in caplog.text
     )
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import matrixhub as mh
 from matrixhub.cli.main import main
+from matrixhub.config.groups import unknown_option
 from tests.command import Done, command
 from tests.fixture_plugin.fake import FAULTS, write_plugin
 
@@ -52,6 +53,7 @@ BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "unknown fusion": ((*TOY, "fusion=concta"), ("Did you mean 'concat'",)),
     "unknown matrix": ((*TOY, "matrix=dmeo"), ("Unknown matrix 'dmeo'",)),
     "number for a group": ((*TOY, "head=3"), ("Unknown head '3'", "linear")),
+    "unknown plugin command": (("plugin", "nwe"), ("Unknown plugin command 'nwe'", "Did you mean 'new'")),
     "unknown transform": ((*TOY, "product/transform=[joyn]"), ("Unknown product/transform 'joyn'", "'join'")),
     "null for several": ((*TOY, "product/transform=null"), ("product/transform=[]",)),
     "several without -m": ((*TOY, "product/transform=join,longer"), ("add -m", "[a,b]")),
@@ -219,3 +221,9 @@ SNIPPETS = (
 def test_nothing_that_is_typed_escapes_as_another_exception(pieces: list[str], multirun: bool) -> None:
     with contextlib.suppress(mh.MatrixHubError):
         assert mh.plan(["product=toy", "".join(pieces)], multirun=multirun).cells
+
+
+def test_a_group_without_options_says_so() -> None:
+    assert str(unknown_option("callback", "bell", ())) == (
+        "Unknown callback 'bell'. No installed plugin has one."
+    )
