@@ -193,6 +193,11 @@ def _require_rows(parts: Sequence[Rows], shares: Fractions, *, num_units: int, s
     for name, rows, share in zip(SPLITS, parts, shares, strict=True):
         if len(rows) or not share:
             continue
+        if not num_units:
+            raise DataError(
+                f"No row is left for {name}: every row that was given to train repeats a row (or group) of a"
+                " later given split. Add rows of its own to it, or give rows no split, to have them dealt out."
+            )
         # At 3 / share rows the chance of an empty split is about 5 percent, and ranks need half of that.
         needed = math.ceil((0.5 if stratify else 3) / share)
         exact = "" if stratify else ", stratify=true, which deals them out exactly"

@@ -73,16 +73,16 @@ def test_features_are_encoded_once_for_a_sweep_and_for_later_runs(tmp_path: Path
         "encoder.text.dim=32",
         "encoder.text.max_length=3",
         "product.source.seed=1",
-        "product.inputs.text.column=other",
+        "product.inputs.text.column=[text,other]",
     ],
 )
 def test_another_encoder_or_other_rows_are_encoded_afresh(tmp_path: Path, calls: Calls, change: str) -> None:
     """Reliability row 20."""
     few = ("product=colour", "trainer.epochs=1", "baseline=false")
-    run_toy(tmp_path, *few)
-    run_toy(tmp_path, *few, change)
+    assert not run_toy(tmp_path, *few).failed
+    assert not run_toy(tmp_path, *few, change).failed
     assert len(calls) == 2
-    run_toy(tmp_path, *few, "trainer.seed=1")
+    assert not run_toy(tmp_path, *few, "trainer.seed=1").failed
     assert len(calls) == 2
 
 
