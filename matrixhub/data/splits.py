@@ -196,7 +196,7 @@ def _require_rows(parts: Sequence[Rows], shares: Fractions, *, num_units: int, s
         if not num_units:
             raise DataError(
                 f"No row is left for {name}: every row that was given to train repeats a row (or group) of a"
-                " later given split. Add rows of its own to it, or give rows no split, to have them dealt out."
+                " later split. Add rows of its own to it, or give rows no split, to have them dealt out."
             )
         # At 3 / share rows the chance of an empty split is about 5 percent, and ranks need half of that.
         needed = math.ceil((0.5 if stratify else 3) / share)

@@ -299,7 +299,7 @@ def test_too_few_rows() -> None:
         DataError, match=r"No row is left for \w+: there are 2 different rows .* about 30 are needed"
     ):
         make_splits(table_of(2), inputs=["text"])
-    with pytest.raises(DataError, match="No row is left for train: every row .* repeats a row"):
+    with pytest.raises(DataError, match=r"No row is left for train: every row .* repeats a row"):
         make_splits(with_splits(["train", "test", "val"], ["a", "A", "b"]), inputs=["text"])
 
 
