@@ -154,6 +154,10 @@ class Fusion(Protocol):
     """Several ``Features`` to one. Factory: ``factory(dims=..., **options)``, returning an ``nn.Module``.
 
     The core supplies ``dims``: width D of each named input, in the order of the product's inputs.
+
+    One that is registered with ``"prefix"`` in ``produces`` makes what a generator reads before its prompt:
+    it is supplied ``dim`` as well, the width of the generator's embeddings, and its ``tokens_BTD`` are the
+    vectors, with numbers of a spread of about 1. It may be given a single input.
     """
 
     dim: int
@@ -238,6 +242,56 @@ class Generator(Protocol):
             temperature: 0 takes the likeliest token each time; else tokens are drawn.
             top_p: drawn from the likeliest tokens that have this share of the probability.
             seed: of the drawing; the same one gives the same texts.
+        """
+        ...
+
+
+@runtime_checkable
+class LearnsToWrite(Protocol):
+    """A generator that can be trained. It is registered with ``"loss"`` in ``produces``."""
+
+    def loss(
+        self, prompts: Sequence[str], answers: Sequence[str], *, prefix_BPW: "Tensor | None" = None
+    ) -> "Tensor":
+        """How unlikely each right answer is, (B,): the mean of ``-log p`` over its tokens and the end behind
+        them. Tokens of the prompt do not count; a row's loss is the same whatever else is in the batch.
+
+        Args:
+            prompts, answers: of one batch, as texts; a pair longer than ``context`` is cut.
+            prefix_BPW: as in ``TakesPrefix.generate``; never given to one that takes none.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesPrefix(Protocol):
+    """A generator that reads vectors before its prompt, in place of tokens. It is registered with
+    ``"prefix"`` in ``consumes``.
+
+    Attributes:
+        width: W of its token embeddings.
+        spread: standard deviation of their numbers, to which the core scales a prefix.
+    """
+
+    width: int
+    spread: float
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int,
+        stop: Sequence[str] = (),
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        prefix_BPW: "Tensor | None" = None,
+    ) -> list[Generation]:
+        """As ``Generator.generate``; a prompt may be empty where there is a prefix.
+
+        Args:
+            prefix_BPW: P vectors a prompt, which stand where embeddings of tokens would, right before it
+                (after a token that begins every text, if there is one). They count in ``context``.
         """
         ...
 

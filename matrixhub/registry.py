@@ -21,8 +21,9 @@ class Component:
         name: ``namespace.name``.
         target: ``"pkg.module:factory"``, imported only by ``factory()``.
         config: dataclass of the factory's options.
-        consumes: the modality an encoder reads; the feature level a head reads.
-        produces: the feature levels an encoder gives; the tasks a head learns.
+        consumes: the modality an encoder reads; the feature level a head reads; a generator's ``prefix``.
+        produces: the feature levels an encoder gives; the tasks a head learns; a generator's ``loss``, a
+            fusion's ``prefix``.
         distribution, version: the installed package it came from.
     """
 
