@@ -49,11 +49,14 @@ class Features:
         pooled_BD: float, one vector a row.
         tokens_BTD: float, one vector a token; None when only pooled features were asked for.
         mask_BT: bool, True where a token is real.
+        present_B: bool, False where a row lacks this input, which is optional: a learned vector stands there
+            when a fusion reads it. None where every row must have it.
     """
 
     pooled_BD: "Tensor"
     tokens_BTD: "Tensor | None" = None
     mask_BT: "Tensor | None" = None
+    present_B: "Tensor | None" = None
 
 
 @dataclass(frozen=True, slots=True)

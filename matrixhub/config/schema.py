@@ -14,6 +14,8 @@ class InputConfig:
     """Column that feeds it; a list of several makes one value of them: a pair of texts, a table's row."""
     modality: str = MISSING
     """Which encoder reads it: text, image, or what a plugin adds."""
+    optional: bool = False
+    """Rows may lack it, where they have another one: a learned vector stands in for it."""
 
 
 @dataclass

@@ -1,15 +1,17 @@
 """Columns of a table as the values that processors take."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from matrixhub.errors import DataError, unknown_name
-from matrixhub.types import SPLIT_COLUMN
+from matrixhub.types import SPLIT_COLUMN, UNTYPED_FIELD
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 def as_columns(column: Any) -> list[str]:
@@ -48,6 +50,41 @@ def require_values(table: pa.Table, names: Iterable[str], rows: Rows | None = No
             )
 
 
+def present_rows(table: pa.Table, one: Mapping[str, Any]) -> Flags | None:
+    """Which rows (N,) have an optional input: a value in one of its columns at least; None if all must.
+
+    Args:
+        table: the rows; in a column of a format without types, an empty text is no value.
+        one: the input.
+    """
+    if not one.get("optional"):  # artifacts of earlier versions don't say
+        return None
+    found = np.zeros(table.num_rows, dtype=bool)
+    for name in as_columns(one["column"]):
+        column = table[name]
+        if is_marked(table, name, UNTYPED_FIELD):
+            column = pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), None, column)
+        found |= column.is_valid().to_numpy(zero_copy_only=False)
+    return found
+
+
+def require_an_input(table: pa.Table, inputs: Mapping[str, Any]) -> None:
+    """Refuse a row that lacks all of a product's inputs.
+
+    Raises:
+        DataError: names the first one.
+    """
+    present = [present_rows(table, one) for one in inputs.values()]
+    known = [one for one in present if one is not None]
+    if len(known) == len(present) and len(lacking := np.flatnonzero(~np.logical_or.reduce(known))):
+        raise DataError(without_inputs(inputs), row=int(lacking[0]))
+
+
+def without_inputs(inputs: Iterable[str]) -> str:
+    """What is wrong with a row that has none of them."""
+    return f"it has no value for any input ({', '.join(inputs)}). Give it one, or drop the row."
+
+
 def is_marked(table: pa.Table, column: str, mark: dict[bytes, bytes]) -> bool:
     """Whether the source gave the column this field metadata."""
     metadata = table.schema.field(column).metadata or {}
@@ -55,7 +92,13 @@ def is_marked(table: pa.Table, column: str, mark: dict[bytes, bytes]) -> bool:
 
 
 def values(
-    table: pa.Table, column: Any, rows: Rows | None = None, *, words: bool = False, nulls: bool = False
+    table: pa.Table,
+    column: Any,
+    rows: Rows | None = None,
+    *,
+    words: bool = False,
+    nulls: bool = False,
+    present: Flags | None = None,
 ) -> list[Any]:
     """Raw values of an input, one a row.
 
@@ -65,14 +108,17 @@ def values(
         rows: positions to take; None takes all.
         words: split plain strings at white space, for tasks that answer word by word.
         nulls: give missing values as None, to encoders that take them.
+        present: which rows of the table have the input; what the others hold is given as it is.
 
     Raises:
         DataError: a value is missing (null), unless ``nulls``.
     """
     names = as_columns(column)
     taken = table.select(names) if rows is None else table.select(names).take(pa.array(rows))
-    if not nulls:
+    if not nulls and present is None:
         require_values(taken, names, rows)
+    elif not nulls and present is not None:
+        require_values(table.select(names).filter(present), names, np.flatnonzero(present))
     columns: list[list[Any]] = [taken[name].to_pylist() for name in names]
     if len(columns) > 1:
         return list(zip(*columns, strict=True))

@@ -67,17 +67,25 @@ class StoredFeatures:
         spans: int64 (N, 2), start and length of each row in ``data``.
         truncated: bool (N,).
         pooled: whether every row has one vector.
+        present: bool (N,), False where a row has none of its own; None where all have.
     """
 
     data: Any
     spans: Array
     truncated: Array
     pooled: bool
+    present: Array | None = None
 
     @property
     def dim(self) -> int:
         """D."""
         return int(self.data.shape[1])
+
+    def spread(self, present: Array) -> "StoredFeatures":
+        """Over more rows: those ``present``, bool (N,), are these; what the others show is the shortest."""
+        rows = np.where(present, np.cumsum(present) - 1, self.spans[:, 1].argmin())
+        truncated = self.truncated[rows] & present
+        return StoredFeatures(self.data, self.spans[rows], truncated, self.pooled, present)
 
     def pooled_rows(self, rows: Array) -> Array:
         """Features (B, D) of these rows, in this order."""

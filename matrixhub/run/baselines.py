@@ -45,6 +45,7 @@ def baselines(
     train_targets: Encoded,
     test_targets: Encoded,
     encoder: Encoder | None,
+    present: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None,
 ) -> list[Baseline]:
     """What one gets without a model, then with a linear model on plain features; simplest first.
 
@@ -56,19 +57,23 @@ def baselines(
         train_targets, test_targets: as ``encode_target`` gives them; tags also as one array padded
             with -100.
         encoder: of the first input; if it has ``baseline_features``, a linear model is fitted on them.
+        present: which training and test rows have that input; the others are answered as without a model.
     """
     if target.task == "token_classification":
         return _of_tags(head, target, train=(train_values, train_targets), test=(test_values, test_targets))
     train, test = np.asarray(train_targets), np.asarray(test_targets)
     guess = _guess(train, target)
-    outputs = np.broadcast_to(guess, (len(test), *guess.shape))
+    outputs = np.tile(guess, (len(test), *[1] * guess.ndim))
     found = [Baseline(_GUESSES[target.task], _score(head, outputs, test))]
-    if isinstance(encoder, HasBaseline):
-        kept = _spread_evenly(len(train), MOST_ROWS)
-        x_train, x_test = encoder.baseline_features([train_values[i] for i in kept], test_values)
+    known, asked = (np.flatnonzero(rows) for rows in present or (np.ones(len(train)), np.ones(len(test))))
+    if isinstance(encoder, HasBaseline) and len(known) and len(asked):
+        kept = known[_spread_evenly(len(known), MOST_ROWS)]
+        x_train, x_test = encoder.baseline_features(
+            [train_values[i] for i in kept], [test_values[i] for i in asked]
+        )
         x_train, x_test = _scaled(x_train, x_test)
-        outputs = _tuned_outputs(head, target, train=(x_train, train[kept]), x_test=x_test)
-        fewer = f", {len(kept):,} rows" if len(kept) < len(train) else ""
+        outputs[asked] = _tuned_outputs(head, target, train=(x_train, train[kept]), x_test=x_test)
+        fewer = f", {len(kept):,} rows" if len(kept) < len(known) else ""
         found.append(Baseline(f"{encoder.baseline_name}{fewer}", _score(head, outputs, test)))
     return found
 

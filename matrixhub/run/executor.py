@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from matrixhub.data.columns import as_columns, require_columns
+from matrixhub.data.columns import as_columns, require_an_input, require_columns
 from matrixhub.data.splits import Splits, make_splits
 from matrixhub.data.store import StoredFeatures
 from matrixhub.errors import DataError, MatrixHubError
@@ -120,6 +120,7 @@ class Executor:
         if stage.kind == "generate":
             answers_of(table, outputs, splits.test)
         else:
+            require_an_input(table, inputs)
             fit_targets(table, outputs, inputs, splits)
 
     def _load(self, stage: Stage) -> pa.Table:

@@ -12,15 +12,22 @@ from accelerate.utils import broadcast_object_list, gather_object
 from filelock import FileLock, Timeout
 
 from matrixhub import __version__
-from matrixhub.data.columns import Rows, as_columns, require_columns, require_values, values
+from matrixhub.data.columns import (
+    Rows,
+    as_columns,
+    present_rows,
+    require_columns,
+    require_values,
+    values,
+)
 from matrixhub.data.digests import digest_table
 from matrixhub.data.store import Shelf, StoredFeatures
-from matrixhub.errors import TrainingError
+from matrixhub.errors import DataError, TrainingError
 from matrixhub.plan import Stage
 from matrixhub.plan.cell import digest
 from matrixhub.plan.identity import code_digest, libraries
 from matrixhub.plugins import hub
-from matrixhub.run.encode import encode_part, takes_nulls
+from matrixhub.run.encode import encode_part, table_rows, takes_nulls
 from matrixhub.run.layers import LAYERS, encoder_of, estimated_bytes
 from matrixhub.run.probe import setting_for
 from matrixhub.run.session import Advance, Loaded, Session
@@ -38,16 +45,30 @@ T = TypeVar("T")
 def stored_features(stage: Stage, table: pa.Table, session: Session) -> StoredFeatures | None:
     """Features of all rows of ``table`` for the column, encoder and level that the stage names.
 
-    None where they are hidden states that take more room than the stage allows.
+    Of an optional input, those of the rows that have it, spread over all. None where they are hidden states
+    that take more room than the stage allows.
 
     Raises:
         ConfigError: the encoder cannot be cut where the stage says.
         DataError: a missing column, or a value that cannot be encoded; names the row.
         TrainingError: the store cannot be written to or read back.
     """
+    columns = as_columns(stage.spec["column"])
+    require_columns(table, columns, role="an input")
+    present = present_rows(table, stage.spec)
+    if present is None:
+        return _of_all(stage, table, session)
+    if not present.any():
+        raise DataError("no row has a value", column=columns[0])
+    with table_rows(np.flatnonzero(present)):
+        found = _of_all(stage, table.filter(present), session)
+    return found and found.spread(present)
+
+
+def _of_all(stage: Stage, table: pa.Table, session: Session) -> StoredFeatures | None:
+    """Features of rows that all have the input."""
     spec = stage.spec
     columns = as_columns(spec["column"])
-    require_columns(table, columns, role="an input")
     loaded = session.together(lambda: session.encoder(spec["encoder"]))
     if not takes_nulls(loaded.module):
         require_values(table, columns)

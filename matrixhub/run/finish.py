@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
 import torch
 from torch import nn
 
-from matrixhub.data.columns import values
+from matrixhub.data.columns import present_rows, values
 from matrixhub.data.splits import Splits
 from matrixhub.data.store import StoredFeatures
 from matrixhub.plan import Cell
@@ -107,8 +108,9 @@ def _whole(cell: Cell, model: ProductModel, session: Session) -> ProductModel:
 def _baselines(
     cell: Cell, output: str, trained: Trained, given: Given, *, model: ProductModel, workshop: Workshop
 ) -> list[Baseline]:
-    first = next(iter(cell.product["inputs"].values()))
-    modality = first["modality"]
+    # One that all rows have says more of them.
+    first = min(cell.product["inputs"].values(), key=lambda one: bool(one.get("optional")))
+    modality, present = first["modality"], present_rows(given.table, first)
     # Scored by the head's own metrics, which those of one plugin have in common.
     scored_by = cell.head["name"].partition(".")[0] if cell.head else ""
     asked = [cell.product["outputs"][output], cell.encoder[modality]["name"], scored_by]
@@ -121,6 +123,7 @@ def _baselines(
             target=trained.targets.specs[output],
             train_values=values(given.table, first["column"], splits.train, words=words, nulls=True),
             test_values=values(given.table, first["column"], splits.test, words=words, nulls=True),
+            present=None if present is None else (present[splits.train], present[splits.test]),
             train_targets=encoded[torch.from_numpy(splits.train)].numpy(),
             test_targets=encoded[torch.from_numpy(splits.test)].numpy(),
             encoder=encoder,  # type: ignore[arg-type]
@@ -142,7 +145,12 @@ def _record(cell: Cell, trained: Trained, given: Given) -> dict[str, Any]:
             "validation": len(splits.validation),
             "test": len(splits.test),
         },
-        "notes": [*splits.notes, *_notes(splits, given.features), *_few(cell, trained, splits)],
+        "notes": [
+            *splits.notes,
+            *_lacking(cell, given.table),
+            *_notes(splits, given.features),
+            *_few(cell, trained, splits),
+        ],
         "epochs": strict(trained.history.epochs),
         "best_epoch": trained.history.best_epoch,
         "num_steps": trained.history.num_steps,
@@ -155,6 +163,14 @@ def _notes(splits: Splits, features: Mapping[str, StoredFeatures]) -> Iterator[s
         yield "There are no validation rows: the best epoch was chosen by the training loss."
     if features and (cut := num_truncated(features)):
         yield f"{cut:,} rows are longer than their encoder reads, and were cut."
+
+
+def _lacking(cell: Cell, table: pa.Table) -> Iterator[str]:
+    """Rows without an input that is optional."""
+    for name, one in cell.product["inputs"].items():
+        present = present_rows(table, one)
+        if present is not None and (count := int((~present).sum())):
+            yield f"{count:,} of {len(present):,} rows lack {name}; what stands in for it was learned."
 
 
 def _few(cell: Cell, trained: Trained, splits: Splits) -> Iterator[str]:

@@ -13,6 +13,7 @@ from matrixhub.protocols import Head
 from matrixhub.types import Prediction, Target
 
 MOST_ERRORS, MOST_CHARACTERS, PATH_PARTS = 10, 200, 3
+MISSING = "(missing)"
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -66,6 +67,8 @@ def worst_errors(
 
 def preview(value: Any, modality: str) -> str:
     """A value of an input in at most ``MOST_CHARACTERS``; of an image, where it is."""
+    if value is None:
+        return MISSING
     if isinstance(value, Mapping):
         value = value.get("path")
     if modality == "image":

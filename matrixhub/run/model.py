@@ -1,6 +1,7 @@
 """A product as one ``nn.Module``: encoders, fusion, heads."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +12,9 @@ from matrixhub.protocols import Head, Standardizes
 from matrixhub.types import Batch, Features, Target
 
 Outputs = dict[str, Tensor]
+
+PRESENT = "present"
+"""Key of a batch of an optional input, bool (B,): which rows have it. Its other tensors are of these rows."""
 
 
 def build(kind: str, options: Mapping[str, Any], **supplied: Any) -> Any:
@@ -31,6 +35,7 @@ class Readout(nn.Module):
         fusion: options of the fusion; None with one input.
         head: options of the heads.
         targets: what each output learns.
+        optional: inputs that rows may lack; a vector that is learned stands there then.
     """
 
     def __init__(
@@ -40,9 +45,12 @@ class Readout(nn.Module):
         fusion: Mapping[str, Any] | None,
         head: Mapping[str, Any],
         targets: Mapping[str, Target],
+        optional: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.inputs = list(dims)
+        self.optional = [name for name in dims if name in optional]
+        self.absent = nn.ParameterList(0.02 * torch.randn(dims[name]) for name in self.optional)
         self.fusion: nn.Module | None = build("fusion", fusion, dims=dict(dims)) if fusion else None
         dim = self.fusion.dim if self.fusion is not None else dims[self.inputs[0]]
         self.heads = nn.ModuleDict(
@@ -51,8 +59,14 @@ class Readout(nn.Module):
 
     def forward(self, features: Mapping[str, Features]) -> tuple[Outputs, Tensor | None]:
         """Outputs by name, and the mask (B, T) of the tokens they are about, if any."""
-        fused = features[self.inputs[0]] if self.fusion is None else self.fusion(features)
+        fused = self._fused(features)
         return {name: head(fused) for name, head in self.heads.items()}, fused.mask_BT
+
+    def _fused(self, features: Mapping[str, Features]) -> Features:
+        absent = zip(self.optional, self.absent, strict=True)
+        whole = {**features, **{name: _filled(features[name], absent_D) for name, absent_D in absent}}
+        found: Features = whole[self.inputs[0]] if self.fusion is None else self.fusion(whole)
+        return found
 
     def head(self, name: str) -> Head:
         """The head of that output."""
@@ -61,12 +75,50 @@ class Readout(nn.Module):
 
     @torch.no_grad()
     def standardize(self, features: Mapping[str, Features]) -> None:
-        """Tell the heads the mean and spread of the training features, where they want it."""
-        fused = features[self.inputs[0]] if self.fusion is None else self.fusion(features)
-        mean_D, std_D = _moments(fused)
+        """Tell the heads the mean and spread of the training features, where they want it.
+
+        What stands in for an optional input begins as its mean.
+        """
+        for name, absent_D in zip(self.optional, self.absent, strict=True):
+            absent_D.copy_(_mean_of_present(features[name]))
+        mean_D, std_D = _moments(self._fused(features))
         for head in self.heads.values():
             if isinstance(head, Standardizes):
                 head.standardize(mean_D, std_D)
+
+
+def _filled(features: Features, absent_D: Tensor) -> Features:
+    """With that vector, as one token too, in the rows that lack the input."""
+    present_B, tokens_BTD, mask_BT = features.present_B, features.tokens_BTD, features.mask_BT
+    if present_B is None:
+        return features
+    pooled_BD = torch.where(present_B[:, None], features.pooled_BD, absent_D)
+    if tokens_BTD is None or mask_BT is None:
+        return Features(pooled_BD, present_B=present_B)
+    is_first_T = torch.arange(mask_BT.shape[1], device=mask_BT.device) == 0
+    tokens_BTD = torch.where(present_B[:, None, None], tokens_BTD, absent_D)
+    return Features(pooled_BD, tokens_BTD, torch.where(present_B[:, None], mask_BT, is_first_T), present_B)
+
+
+def _mean_of_present(features: Features) -> Tensor:
+    present_B = features.present_B
+    is_any = present_B is not None and present_B.any()
+    return (features.pooled_BD[present_B] if is_any else features.pooled_BD).mean(dim=0)
+
+
+def spread(features: Features, present_B: Tensor) -> Features:
+    """Features of the rows that have an input, or of a single one where none has, over all rows.
+
+    A row that lacks it shows the features of another one.
+    """
+    rows_B = (present_B.cumsum(dim=0) - 1).clamp(min=0)
+    tokens_BTD, mask_BT = features.tokens_BTD, features.mask_BT
+    return Features(
+        features.pooled_BD[rows_B],
+        None if tokens_BTD is None else tokens_BTD[rows_B],
+        None if mask_BT is None else mask_BT[rows_B],
+        present_B,
+    )
 
 
 def _moments(features: Features) -> tuple[Tensor, Tensor]:
@@ -96,11 +148,24 @@ class ProductModel(nn.Module):
         self.modalities = dict(modalities)
         self.readout = readout
 
+    @property
+    def is_light(self) -> bool:
+        """Whether heads alone run, so that many rows go at a time."""
+        return not self.encoders
+
     def forward(self, inputs: Mapping[str, Batch | Features]) -> tuple[Outputs, Tensor | None]:
         """Batches, or features where they are known already, to outputs and mask."""
-        features = {
-            name: self.encoders[self.modalities[name]](one) if self.encoders else one
-            for name, one in inputs.items()
-        }
+        features = {name: self._encoded(name, one) for name, one in inputs.items()}
         result: tuple[Outputs, Tensor | None] = self.readout(features)
         return result
+
+    def _encoded(self, name: str, given: Any) -> Features:
+        if not self.encoders:
+            return given  # type: ignore[no-any-return]
+        encoder = self.encoders[self.modalities[name]]
+        if isinstance(given, Features):
+            found: Features = dataclasses.replace(encoder(given), present_B=given.present_B)
+            return found
+        if PRESENT not in given:
+            return encoder(given)  # type: ignore[no-any-return]
+        return spread(encoder({k: v for k, v in given.items() if k != PRESENT}), given[PRESENT])

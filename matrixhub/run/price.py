@@ -4,10 +4,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 
-from matrixhub.data.columns import values
+from matrixhub.data.columns import present_rows, values
 from matrixhub.data.splits import Splits
 from matrixhub.plan import Cell
 from matrixhub.plan.cell import digest
@@ -46,7 +47,9 @@ def latency_ms(
         key = digest([cell.source, one["column"], cell.level, options])
         if key not in latencies:
             words = cell.level == "tokens"
-            rows = values(table, one["column"], splits.test[: TIMED_ROWS + 1], words=words, nulls=True)
+            present = present_rows(table, one)
+            has_it = splits.test if present is None else np.flatnonzero(present)
+            rows = values(table, one["column"], has_it[: TIMED_ROWS + 1], words=words, nulls=True)
             encoder: Any = model.encoders[one["modality"]]
             latencies[key] = _time_encoder(encoder, rows, device)
         spent, features[name] = latencies[key]

@@ -11,11 +11,12 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from matrixhub.data.columns import as_columns, values
+from matrixhub.data.columns import as_columns, present_rows, values, without_inputs
 from matrixhub.errors import DataError
 from matrixhub.plan.prompt import filled
 from matrixhub.run.encode import encode_rows, joined, table_rows, takes_nulls
 from matrixhub.run.generate import write
+from matrixhub.run.model import spread
 from matrixhub.run.transform import Answering
 from matrixhub.types import Features, Prediction
 
@@ -134,7 +135,8 @@ class Product:
         for name in [name for name in self.inputs if not known or name in known]:
             columns, value = as_columns(self.inputs[name]["column"]), self._raw(row, name, position)
             known.pop(name, None)
-            known |= dict(zip(columns, value if len(columns) > 1 else [value], strict=True))
+            several = isinstance(value, tuple) and len(columns) > 1
+            known |= dict(zip(columns, value if several else [value] * len(columns), strict=True))
         return known
 
     def _columns(self, table: pa.Table) -> dict[str, list[Any]]:
@@ -145,7 +147,11 @@ class Product:
 
     def _values(self, table: pa.Table, name: str) -> list[Any]:
         nulls = not self.generates and takes_nulls(self._encoder(name))
-        return values(table, self.inputs[name]["column"], words=self._words, nulls=nulls)
+        column, present = self.inputs[name]["column"], present_rows(table, self.inputs[name])
+        found = values(table, column, words=self._words, nulls=nulls, present=present)
+        if present is None:
+            return found
+        return [value if is_there else None for value, is_there in zip(found, present, strict=True)]
 
     def _encoder(self, name: str) -> Any:
         return self.model.encoders[self.model.modalities[name]]
@@ -167,11 +173,14 @@ class Product:
             value = row[columns[0]] if len(columns) == 1 else tuple(row[column] for column in columns)
         elif isinstance(row, tuple) and len(row) == len(self.inputs) > 1:
             value = row[list(self.inputs).index(name)]
+        elif isinstance(row, Mapping) and len(self.inputs) > 1 and self.inputs[name].get("optional"):
+            value = None
         elif len(self.inputs) > 1 or (isinstance(row, Mapping) and not row.keys() <= FILE_KEYS):
             raise DataError(self._needs(row), row=position)
         else:
             value = row
-        return value
+        is_lacking = isinstance(value, tuple) and self.inputs[name].get("optional") and set(value) == {None}
+        return None if is_lacking else value
 
     def _needs(self, row: Any) -> str:
         """What is wrong with a row that lacks an input."""
@@ -190,15 +199,35 @@ class Product:
         device = next(self.model.parameters()).device
         features: dict[str, Features] = {}
         cut = torch.zeros(len(next(iter(by_input.values()))), dtype=torch.bool)
+        self._require_an_input(by_input)
         for name, column in by_input.items():
-            parts = list(encode_rows(self._encoder(name), column, device=device))
-            order = torch.tensor([position for part in parts for position in part.positions])
-            cut[order] |= torch.cat([part.truncated for part in parts])
-            features[name] = _ordered(
-                [part.features for part in parts], torch.argsort(order), tokens=self._words
-            )
+            is_optional = self.inputs[name].get("optional", False)
+            rows = [i for i, value in enumerate(column) if not (is_optional and value is None)]
+            found, truncated = self._encoded(name, [column[i] for i in rows], rows)
+            cut[rows] |= truncated
+            features[name] = spread(found, _flags(rows, len(column))) if is_optional else found
         outputs, mask = self.model.readout({name: _moved(one, device) for name, one in features.items()})
         return outputs, mask, cut.tolist()
+
+    def _require_an_input(self, by_input: Mapping[str, Sequence[Any]]) -> None:
+        if all(one.get("optional") for one in self.inputs.values()):
+            for position, row in enumerate(zip(*by_input.values(), strict=True)):
+                if all(value is None for value in row):
+                    raise DataError(without_inputs(self.inputs), row=position)
+
+    def _encoded(
+        self, name: str, column: Sequence[Any], rows: Sequence[int]
+    ) -> tuple[Features, torch.Tensor]:
+        """Features of values, which are those of ``rows``, and which were cut; zeros where there are none."""
+        encoder, device = self._encoder(name), next(self.model.parameters()).device
+        if not len(column):
+            zeros = torch.zeros(1, 1, encoder.dim)
+            return Features(zeros[0], zeros, torch.zeros(1, 1, dtype=torch.bool)), torch.zeros(0).bool()
+        with table_rows(rows):
+            parts = list(encode_rows(encoder, column, device=device))
+        back = torch.argsort(torch.tensor([position for part in parts for position in part.positions]))
+        found = _ordered([part.features for part in parts], back, tokens=self._words)
+        return found, torch.cat([part.truncated for part in parts])[back]
 
     def _answers(self, by_input: Mapping[str, Sequence[Any]]) -> list[Answer]:
         answers = self._written(by_input) if self.generates else self._decoded(by_input)
@@ -242,11 +271,20 @@ def _ordered(parts: Sequence[Features], back: torch.Tensor, *, tokens: bool) -> 
 
 def _moved(features: Features, device: torch.device) -> Features:
     tokens, mask = features.tokens_BTD, features.mask_BT
+    present = features.present_B
     return Features(
         features.pooled_BD.to(device),
         None if tokens is None else tokens.to(device),
         None if mask is None else mask.to(device),
+        None if present is None else present.to(device),
     )
+
+
+def _flags(rows: Sequence[int], count: int) -> torch.Tensor:
+    """True at these of ``count`` positions."""
+    flags = torch.zeros(count, dtype=torch.bool)
+    flags[rows] = True
+    return flags
 
 
 def answer_columns(answer: Answer, outputs: Sequence[str]) -> dict[str, Any]:

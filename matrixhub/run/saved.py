@@ -197,14 +197,16 @@ def _load(path: Path, device: str, bases: dict[str, Any]) -> Product:
             files, weights = _files(manifest, Path("generator")), path / "generator" / GENERATOR
             generator = _load_module("generator", options, weights, files=files, bases=bases)
             return Product(manifest, generator.to(device), path)
+        inputs = manifest["product"]["inputs"]
         encoders = {m: _load_encoder(path, m, manifest, bases) for m in manifest["encoder"]}
         readout = Readout(
             dims=manifest["dims"],
             fusion=manifest["fusion"],
             head=manifest["head"],
             targets={name: Target.from_dict(target) for name, target in manifest["targets"].items()},
+            optional=[name for name, one in inputs.items() if one.get("optional")],
         )
-        modalities = {name: one["modality"] for name, one in manifest["product"]["inputs"].items()}
+        modalities = {name: one["modality"] for name, one in inputs.items()}
         load_state(readout, load_weights(path / READOUT))
     except (KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{path}: its manifest does not fit the installed plugins ({error}).") from error

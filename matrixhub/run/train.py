@@ -11,7 +11,7 @@ import torch
 from accelerate.utils import gather_object, set_seed
 from torch import Tensor
 
-from matrixhub.data.columns import values
+from matrixhub.data.columns import present_rows, values
 from matrixhub.data.splits import Splits
 from matrixhub.data.store import StoredFeatures
 from matrixhub.errors import DataError, MatrixHubError
@@ -134,10 +134,20 @@ def _build_all(
     models = []
     for one in cells:
         set_seed(one.trainer["seed"] % 2**32)
-        readout = Readout(dims=dims, fusion=one.fusion, head=one.head or {}, targets=targets.specs).to(device)
+        readout = _readout(one, dims, targets).to(device)
         readout.standardize(features)
         models.append(ProductModel({}, modalities, readout))
     return feed, models
+
+
+def _readout(cell: Cell, dims: Mapping[str, int], targets: Targets) -> Readout:
+    return Readout(
+        dims=dims,
+        fusion=cell.fusion,
+        head=cell.head or {},
+        targets=targets.specs,
+        optional=[name for name, one in cell.product["inputs"].items() if one.get("optional")],
+    )
 
 
 def _encoder(cell: Cell, options: Mapping[str, Any], session: Session) -> Any:
@@ -160,16 +170,25 @@ def _build_whole(cell: Cell, given: Given, targets: Targets, session: Session) -
     encoders = {m: _encoder(cell, options, session) for m, options in cell.encoder.items()}
     dims = {name: encoders[m].dim for name, m in modalities.items()}
     set_seed(seed)
-    readout = Readout(dims=dims, fusion=cell.fusion, head=cell.head or {}, targets=targets.specs).to(device)
+    readout = _readout(cell, dims, targets).to(device)
     model = ProductModel(encoders, modalities, readout)
     if given.features:
         return FeatureFeed(given.features, device), model
     by_input, words = {name: encoders[m] for name, m in modalities.items()}, cell.level == "tokens"
+    inputs, table = cell.product["inputs"], given.table
+    found = {name: present_rows(table, one) for name, one in inputs.items()}
+    present = {name: one for name, one in found.items() if one is not None}
     columns = {
-        name: values(given.table, one["column"], words=words, nulls=takes_nulls(by_input[name]))
-        for name, one in cell.product["inputs"].items()
+        name: values(
+            table,
+            one["column"],
+            words=words,
+            nulls=takes_nulls(by_input[name]),
+            present=present.get(name),
+        )
+        for name, one in inputs.items()
     }
-    return RowFeed(columns, by_input, device), model
+    return RowFeed(columns, by_input, device, present=present), model
 
 
 def _fit(

@@ -68,7 +68,7 @@ BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "fraction for a count": ((*TOY, "trainer.epochs=1.5"), ("trainer.epochs=1.5: not a whole number",)),
     "word for a switch": ((*TOY, "trainer.train_encoder=perhaps"), ("not true or false",)),
     "word for a list": ((*TOY, "product.split.fractions=half"), ("not a list", "[a,b]")),
-    "word for a mapping": ((*TOY, "product.inputs.text=foo"), ("{column: ..., modality: ...}",)),
+    "word for a mapping": ((*TOY, "product.inputs.text=foo"), ("{column: ..., modality: ...",)),
     "list for a word": ((*TOY, "output_dir=[1]"), ("output_dir=[1]: takes a single value",)),
     "null for a number": ((*TOY, "trainer.lr=null"), ("null is not allowed",)),
     "type of a head": ((*TOY, "head.dropout=abc"), ("head.dropout=abc: not a number",)),

@@ -1,0 +1,123 @@
+"""Rows that lack some of their inputs: trained on and answered, whatever joins the inputs."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import matrixhub as mh
+from tests.fixture_plugin.matrixhub_fixture.toy import ToySource
+from tests.toys import FAST, toy_options
+
+ROWS = 300
+LABEL = {"task": "classification", "target": "label"}
+
+
+def write_rows(path: Path, *, both_missing: int | None = None) -> pa.Table:
+    """Toy rows of which a third lack the text and another third the image; each alone tells the colour."""
+    table = ToySource(rows=ROWS, seed=0, given_split=False).read().select(["text", "image", "label"])
+    rows, rng = table.to_pylist(), random.Random(0)
+    for row in rows:
+        if name := rng.choice(["text", "image", None]):
+            row[name] = None
+    if both_missing is not None:
+        rows[both_missing] |= {"text": None, "image": None}
+    made = pa.Table.from_pylist(rows, schema=table.schema)
+    pq.write_table(made, path)
+    return made
+
+
+def options(folder: Path, *, optional: bool = True) -> list[str]:
+    """A product of these rows in that folder, and a run of it."""
+    conf = folder / "conf" / "product"
+    conf.mkdir(parents=True, exist_ok=True)
+    inputs = {name: {"column": name, "modality": name, "optional": optional} for name in ("text", "image")}
+    (conf / "gaps.yaml").write_text(json.dumps({
+        "defaults": [{"source": "core.table"}, "_self_"],
+        "name": "gaps", "source": {"path": str(folder / "rows.parquet")},
+        "inputs": inputs, "outputs": {"label": LABEL},
+    }))  # fmt: skip
+    return ["product=gaps", *toy_options(folder), *FAST]
+
+
+def run(folder: Path, *overrides: str, optional: bool = True) -> dict[str, Any]:
+    made = mh.run([*options(folder, optional=optional), *overrides], config_dir=folder / "conf", quiet=True)
+    (record,) = made.records
+    return record
+
+
+@pytest.mark.parametrize("fusion", ["concat", "weighted", "bilinear"])
+def test_rows_lack_an_input_in_training_and_in_use(tmp_path: Path, fusion: str) -> None:
+    table = write_rows(tmp_path / "rows.parquet")
+    record = run(tmp_path, f"fusion={fusion}", "head=mlp", "trainer.lr=0.005", "trainer.epochs=40")
+    assert record["status"] == "done", record["error"]
+    assert record["metrics"]["label"]["accuracy"] > 0.75
+    missing = table["text"].null_count
+    assert f"{missing} of {ROWS} rows lack text; what stands in for it was learned." in record["notes"]
+    baseline = record["baselines"]["label"]
+    assert set(baseline) >= {"majority class"}
+    encoded = sum(stage["rows"] for stage in record["encode"].values())
+    assert encoded == 2 * ROWS - missing - table["image"].null_count
+    product = mh.load(record["artifact"])
+    rows = table.to_pylist()
+    answers = product(rows)
+    assert sum(a.value == row["label"] for a, row in zip(answers, rows, strict=True)) > 0.85 * ROWS
+    lacking = next(row for row in rows if row["image"] is None)
+    alone = product({"text": lacking["text"]})
+    among = answers[rows.index(lacking)]
+    assert alone.value == product((lacking["text"], None)).value == among.value
+    assert alone.score == pytest.approx(among.score, abs=1e-5)
+    with pytest.raises(mh.DataError, match=r"row 2: it has no value for any input \(text, image\)"):
+        product([rows[0], {"text": None}])
+
+
+def test_rows_lack_an_input_where_encoders_train(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.parquet")
+    record = run(tmp_path, "trainer=finetune", "trainer.encoder_lr=0.01", "trainer.epochs=8")
+    assert record["status"] == "done", record["error"]
+    assert record["metrics"]["label"]["accuracy"] > 0.8
+
+
+def test_a_row_that_lacks_all_inputs_is_named_before_anything_is_encoded(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.parquet", both_missing=41)
+    record = run(tmp_path)
+    assert record["status"] == "failed"
+    assert "row 42: it has no value for any input (text, image)" in record["error"]
+    assert not list(tmp_path.glob("cache/features/*"))
+
+
+def test_an_input_is_not_optional_unless_it_says_so(tmp_path: Path) -> None:
+    table = write_rows(tmp_path / "rows.parquet")
+    first = 1 + table["text"].to_pylist().index(None)
+    record = run(tmp_path, optional=False)
+    assert record["status"] == "failed"
+    assert f"row {first}, column 'text': the value is missing" in record["error"]
+
+
+@pytest.mark.parametrize("trainer", ["frozen", "partial", "finetune"])
+def test_an_empty_cell_of_a_csv_is_no_value_of_an_optional_input(tmp_path: Path, trainer: str) -> None:
+    rows = [
+        f"the {'red' if i % 2 else 'blue'} thing no{i},{'' if i % 3 else f'note {i}'},{i % 2}"
+        for i in range(200)
+    ]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,other,label", *rows]))
+    made = mh.run(
+        ["product=pair", *toy_options(tmp_path), f"trainer={trainer}", *FAST, "encoder.text.layers=2",
+         f"product.source.path={tmp_path}/rows.csv", "product.inputs.first.column=text",
+         "product.inputs.second.column=other", "product.inputs.second.optional=true", "head=linear"],
+        quiet=True,
+    )  # fmt: skip
+    (record,) = made.records
+    assert record["status"] == "done", record["error"]
+    assert record["metrics"]["label"]["accuracy"] > 0.9
+    assert "133 of 200 rows lack second; what stands in for it was learned." in record["notes"]
+    product = mh.load(record["artifact"])
+    assert product({"first": "the red thing", "second": None}).value == "1"
+    answers = product.predict_table(
+        pa.table({"text": ["the blue thing", "the red thing"], "other": [None, "x"]})
+    )
+    assert [answer.value for answer in answers] == ["0", "1"]
