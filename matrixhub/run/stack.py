@@ -182,13 +182,17 @@ class Stack:
         """Training loss (K,) of each member on its rows, weighted over the outputs."""
         shared = all(one is rows[0] for one in rows)
         given = [self._given(one) for one in (rows[:1] if shared else rows)]
-        data = given[0] if shared else {name: torch.stack([one[name] for one in given]) for name in given[0]}
         self.template.train()
         noise = self.noise.draw(self._state_of(0), _as_features(given[0])) if noisy else {}
-        run = vmap(
-            lambda mine, one: self._loss({**self.common, **mine}, one), in_dims=(0, None if shared else 0)
-        )
-        losses_K: Tensor = run({**self.params, **self.own, **noise}, data)
+        stacked = {**self.params, **self.own, **noise}
+
+        def loss(mine: Tensors, one: Tensors) -> Tensor:
+            return self._loss({**self.common, **mine}, one)
+
+        if len(rows) == 1:  # of one member vmap would compute the same, and cost as much again
+            return loss({name: tensor[0] for name, tensor in stacked.items()}, given[0])[None]
+        data = given[0] if shared else {name: torch.stack([one[name] for one in given]) for name in given[0]}
+        losses_K: Tensor = vmap(loss, in_dims=(0, None if shared else 0))(stacked, data)
         return losses_K
 
     def loss_alone(self, rows: Rows) -> Tensor:
