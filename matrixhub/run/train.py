@@ -106,16 +106,12 @@ def train_cells(cells: Sequence[Cell], given: Given, session: Session) -> list[T
     members = [Member(model, cell.trainer) for model, cell in zip(models, cells, strict=True)]
     watches = [Watch(cell, session, len(splits.train)) for cell in cells]
     started = time.perf_counter()
-    try:
-        _fit(members, task, watches, label=_label(cells), session=session)
-        seconds = (time.perf_counter() - started) / len(cells)
-        found = [_result(one, task, given, targets, session=session, seconds=seconds) for one in members]
-        for watch, member, result in zip(watches, members, found, strict=True):
-            watch.finish(member.history, result.scores.metrics if isinstance(result, Trained) else {})
-        return found
-    finally:
-        # The accelerator holds on to what it prepared; the next cells need the room.
-        session.accelerator.free_memory()
+    _fit(members, task, watches, label=_label(cells), session=session)
+    seconds = (time.perf_counter() - started) / len(cells)
+    found = [_result(one, task, given, targets, session=session, seconds=seconds) for one in members]
+    for watch, member, result in zip(watches, members, found, strict=True):
+        watch.finish(member.history, result.scores.metrics if isinstance(result, Trained) else {})
+    return found
 
 
 def _build_all(
@@ -209,6 +205,22 @@ def _fit(
                 on_step=lambda step, loss: advance(1, loss),
             )
         return
+    try:
+        _fit_apart(members, task, watches, label=label, num_steps=num_steps, session=session)
+    finally:
+        # The accelerator holds on to what it prepared; the next cells need the room.
+        accelerator.free_memory()
+
+
+def _fit_apart(
+    members: Sequence[Member],
+    task: Task,
+    watches: Sequence[Watch],
+    *,
+    label: str,
+    num_steps: int,
+    session: Session,
+) -> None:
     with session.progress(f"train {label}", num_steps * len(members), "steps") as advance:
         for member, watch in zip(members, watches, strict=True):
 
@@ -222,7 +234,7 @@ def _fit(
                     member.model,
                     task,
                     trainer=member.trainer,
-                    accelerator=accelerator,
+                    accelerator=session.accelerator,
                     on_step=on_step,
                     on_epoch=watch.epoch if len(members) == 1 else lambda entry: None,
                 )
