@@ -40,9 +40,9 @@ def matrixhub_components(register: Register) -> None:
 
     ``config`` is a dataclass whose fields, all with defaults, are the factory's options.
     ``consumes``: the modality an encoder reads, the feature level (``"pooled"``, ``"tokens"``) a head
-    reads, ``"prefix"`` of a generator that takes vectors too. ``produces``: the levels an encoder gives, the
-    tasks a head learns, ``"loss"`` of a generator that can be trained, ``"prefix"`` of a fusion that is for
-    generators.
+    or fusion reads, ``"prefix"`` of a generator that takes vectors too. ``produces``: the levels an encoder
+    gives, the tasks a head learns, ``"loss"`` of a generator that can be trained, ``"prefix"`` of a fusion
+    that is for generators.
     """
 
 

@@ -21,7 +21,8 @@ class Component:
         name: ``namespace.name``.
         target: ``"pkg.module:factory"``, imported only by ``factory()``.
         config: dataclass of the factory's options.
-        consumes: the modality an encoder reads; the feature level a head reads; a generator's ``prefix``.
+        consumes: the modality an encoder reads; the feature level a head or fusion reads; a generator's
+            ``prefix``.
         produces: the feature levels an encoder gives; the tasks a head learns; a generator's ``loss``, a
             fusion's ``prefix``.
         distribution, version: the installed package it came from.

@@ -5,6 +5,7 @@ Readers take no lock: what they cannot find or read is missing for them, and who
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -67,6 +68,7 @@ class StoredFeatures:
         spans: int64 (N, 2), start and length of each row in ``data``.
         truncated: bool (N,).
         pooled: whether every row has one vector.
+        leads: whether the first of several is the pooled one.
         present: bool (N,), False where a row has none of its own; None where all have.
     """
 
@@ -74,6 +76,7 @@ class StoredFeatures:
     spans: Array
     truncated: Array
     pooled: bool
+    leads: bool = False
     present: Array | None = None
 
     @property
@@ -85,7 +88,7 @@ class StoredFeatures:
         """Over more rows: those ``present``, bool (N,), are these; what the others show is the shortest."""
         rows = np.where(present, np.cumsum(present) - 1, self.spans[:, 1].argmin())
         truncated = self.truncated[rows] & present
-        return StoredFeatures(self.data, self.spans[rows], truncated, self.pooled, present)
+        return dataclasses.replace(self, spans=self.spans[rows], truncated=truncated, present=present)
 
     def pooled_rows(self, rows: Array) -> Array:
         """Features (B, D) of these rows, in this order."""
@@ -134,7 +137,7 @@ class Shelf:
 
     Args:
         folder: made when first written to.
-        about: what made them, as plain data; ``level`` is ``"pooled"`` or ``"tokens"``.
+        about: what made them, as plain data; ``level`` is ``"pooled"``, ``"tokens"`` or ``"both"``.
     """
 
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
@@ -189,7 +192,7 @@ class Shelf:
             firsts = _places(digests[unknown], [digests[unknown]]) == np.arange(len(unknown))
             return Found(None, unknown[firsts], damaged)
         rows = places - starts[which]
-        return Found(_features(read, which, rows, pooled=self.about["level"] == "pooled"), unknown, damaged)
+        return Found(_features(read, which, rows, level=self.about["level"]), unknown, damaged)
 
     def begin(self, digests: Array) -> Array:
         """Under the lock: clear away what is of no use; positions of the rows to encode, each content once.
@@ -305,7 +308,7 @@ def _binary(digests: Array) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(whole), [None, pa.py_buffer(whole)])
 
 
-def _features(read: Mapping[int, Vectors], which: Array, rows: Array, *, pooled: bool) -> StoredFeatures:
+def _features(read: Mapping[int, Vectors], which: Array, rows: Array, *, level: str) -> StoredFeatures:
     """Features of rows that are ``rows`` of the segments ``which``, each (N,)."""
     spans = np.empty((len(rows), 2), dtype=np.int64)
     truncated = np.empty(len(rows), dtype=bool)
@@ -316,4 +319,5 @@ def _features(read: Mapping[int, Vectors], which: Array, rows: Array, *, pooled:
         truncated[mine] = vectors.truncated[rows[mine]]
         line += len(vectors.data)
     arrays = [vectors.data for vectors in read.values()]
-    return StoredFeatures(arrays[0] if len(arrays) == 1 else Blocks(arrays), spans, truncated, pooled)
+    data = arrays[0] if len(arrays) == 1 else Blocks(arrays)
+    return StoredFeatures(data, spans, truncated, pooled=level == "pooled", leads=level == "both")

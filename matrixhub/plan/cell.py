@@ -40,6 +40,7 @@ class Cell:
         transform: component options of what the rows go through, in order.
         generator: component options of what writes its answers; None where heads give them.
         generate: as in ``GenerateConfig``; None without a generator.
+        whole: modalities of which a fusion reads tokens too, beside pooled features.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Cell:
     transform: list[Options] = field(default_factory=list)
     generator: Options | None = None
     generate: dict[str, Any] | None = None
+    whole: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -149,9 +151,12 @@ def _learning(config: Mapping[str, Any], product: Mapping[str, Any], hub: Hub) -
     """Parts of a cell whose heads are trained."""
     modalities = dict.fromkeys(i["modality"] for i in product["inputs"].values())
     several = len(product["inputs"]) > 1
+    encoder = {m: _encoder(config, m, hub) for m in modalities}
+    fusion = _component(hub, "fusion", config["fusion"], "fusion") if several else None
     return {
-        "encoder": {m: _encoder(config, m, hub) for m in modalities},
-        "fusion": _component(hub, "fusion", config["fusion"], "fusion") if several else None,
+        "encoder": encoder,
+        "fusion": fusion,
+        "whole": [m for m, options in encoder.items() if _gives_tokens(hub, options, fusion)],
         "head": _component(hub, "head", config["head"], "head"),
         "trainer": _trainer(config["trainer"]),
         "generator": None,
@@ -169,6 +174,12 @@ def _generating(config: Mapping[str, Any], hub: Hub) -> dict[str, Any]:
         "generator": _component(hub, "generator", config["generator"], "generator"),
         "generate": dict(config["generate"]),
     }
+
+
+def _gives_tokens(hub: Hub, encoder: Options, fusion: Options | None) -> bool:
+    """Whether the encoder has tokens and the fusion reads them."""
+    reads = fusion and "tokens" in hub.component("fusion", fusion["name"]).consumes
+    return bool(reads) and "tokens" in hub.component("encoder", encoder["name"]).produces
 
 
 def _trainer(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,7 @@ def _encodes(cell: Cell, load: Stage) -> list[Stage]:
         modality = one["modality"]
         encoder = cell.encoder[modality]
         spec = {"column": one["column"], "encoder": encoder, "level": cell.level}
+        spec |= {"level": "both"} if modality in cell.whole else {}
         spec |= {"optional": True} if one.get("optional") else {}
         chosen = str(cell.choices.get(f"encoder/{modality}", encoder["name"]))
         if cell.training == "partial":

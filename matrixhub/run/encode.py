@@ -215,7 +215,7 @@ def encode_part(
         encoder: in eval mode, on ``device``.
         values: of those rows.
         rows: their positions in the whole table.
-        level: ``"pooled"`` or ``"tokens"``.
+        level: ``"pooled"``, ``"tokens"``, or ``"both"``: the pooled vector, then the tokens.
         device: where the encoder is.
         setting: how to run it; None is as it was built.
         on_rows: told how many rows each batch had.
@@ -249,10 +249,14 @@ def _vectors(features: Features, level: str) -> tuple[np.ndarray[Any, Any], list
         return features.pooled_BD.numpy(), [1] * len(features.pooled_BD)
     if features.tokens_BTD is None or features.mask_BT is None:
         raise DataError("this encoder gives no token features, which the product's task needs")
+    tokens_BTD, mask_BT = features.tokens_BTD, features.mask_BT
+    if level == "both":
+        tokens_BTD = torch.cat([features.pooled_BD[:, None], tokens_BTD], dim=1)
+        mask_BT = torch.nn.functional.pad(mask_BT, (1, 0), value=True)
     # Up to the last real token: a word inside the row that has no vector keeps its (zero) place.
-    positions_T = torch.arange(1, features.mask_BT.shape[1] + 1)
-    lengths_B = (features.mask_BT * positions_T).amax(dim=1)
-    return features.tokens_BTD[positions_T <= lengths_B[:, None]].numpy(), lengths_B.tolist()
+    positions_T = torch.arange(1, mask_BT.shape[1] + 1)
+    lengths_B = (mask_BT * positions_T).amax(dim=1)
+    return tokens_BTD[positions_T <= lengths_B[:, None]].numpy(), lengths_B.tolist()
 
 
 def joined(tensors: Sequence[Tensor], fill: float = 0) -> Tensor:

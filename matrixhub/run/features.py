@@ -33,7 +33,7 @@ from matrixhub.run.probe import setting_for
 from matrixhub.run.session import Advance, Loaded, Session
 from matrixhub.run.setting import Setting, as_built
 
-ROWS_PER_SEGMENT = {"pooled": 4096, "tokens": 512, LAYERS: 512}
+ROWS_PER_SEGMENT = {"pooled": 4096, "tokens": 512, "both": 512, LAYERS: 512}
 """What a killed run loses at most, on each rank, and what is held in memory at a time."""
 
 SECONDS_BETWEEN_LOOKS = 10.0

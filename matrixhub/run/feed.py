@@ -63,6 +63,8 @@ class FeatureFeed:
         if stored.pooled:
             return Features(self._on_device(stored.pooled_rows(rows)), present_B=present)
         tokens, mask = map(self._on_device, stored.token_rows(rows))
+        if stored.leads:
+            return Features(tokens[:, 0], tokens[:, 1:], mask[:, 1:], present)
         pooled = tokens.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
         return Features(pooled, tokens, mask, present)
 

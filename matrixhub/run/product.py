@@ -14,6 +14,7 @@ import torch
 from matrixhub.data.columns import as_columns, present_rows, values, without_inputs
 from matrixhub.errors import DataError
 from matrixhub.plan.prompt import filled
+from matrixhub.plugins import hub
 from matrixhub.run.encode import encode_rows, joined, table_rows, takes_nulls
 from matrixhub.run.generate import write
 from matrixhub.run.model import spread
@@ -47,6 +48,7 @@ class Product:
         self.folder = folder
         self.inputs: dict[str, Any] = manifest["product"]["inputs"]
         self.outputs: dict[str, Any] = manifest["product"]["outputs"]
+        self._tokens = self._words or _reads_tokens(manifest.get("fusion"))
         self.transform = Answering(manifest.get("transform", ()))
 
     @property
@@ -226,7 +228,7 @@ class Product:
         with table_rows(rows):
             parts = list(encode_rows(encoder, column, device=device))
         back = torch.argsort(torch.tensor([position for part in parts for position in part.positions]))
-        found = _ordered([part.features for part in parts], back, tokens=self._words)
+        found = _ordered([part.features for part in parts], back, tokens=self._tokens)
         return found, torch.cat([part.truncated for part in parts])[back]
 
     def _answers(self, by_input: Mapping[str, Sequence[Any]]) -> list[Answer]:
@@ -260,9 +262,13 @@ def _lacks(column: str, present: Sequence[str]) -> str:
     return f"there is no '{column}', which this product reads.{hint} There is: {', '.join(present)}."
 
 
+def _reads_tokens(fusion: Mapping[str, Any] | None) -> bool:
+    return fusion is not None and "tokens" in hub().component("fusion", fusion["name"]).consumes
+
+
 def _ordered(parts: Sequence[Features], back: torch.Tensor, *, tokens: bool) -> Features:
     pooled_BD = torch.cat([part.pooled_BD for part in parts])[back]
-    if not tokens:
+    if not tokens or parts[0].tokens_BTD is None:
         return Features(pooled_BD)
     vectors = [part.tokens_BTD for part in parts if part.tokens_BTD is not None]
     masks = [part.mask_BT for part in parts if part.mask_BT is not None]

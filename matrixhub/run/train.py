@@ -84,7 +84,8 @@ def together_key(cell: Cell, needs: Sequence[str]) -> str:
     if cell.training != "frozen":
         return cell.id
     # Members with seeds of their own read other rows at each step: too much memory, of token features.
-    same = [trainer["batch_size"], trainer["monitor"], trainer["seed"] if cell.level == "tokens" else None]
+    has_tokens = cell.level == "tokens" or bool(cell.whole)
+    same = [trainer["batch_size"], trainer["monitor"], trainer["seed"] if has_tokens else None]
     product = [cell.product["inputs"], cell.product["outputs"]]
     return digest([list(needs), product, cell.fusion, cell.head, same])
 
@@ -125,7 +126,8 @@ def _build_all(
         return feed, [model]
     feed = FeatureFeed(given.features, device)
     dims = {name: stored.dim for name, stored in given.features.items()}
-    sample = given.splits.train if cell.level == "pooled" else given.splits.train[:STANDARDIZE_ROWS]
+    has_tokens = not all(stored.pooled for stored in given.features.values())
+    sample = given.splits.train[:STANDARDIZE_ROWS] if has_tokens else given.splits.train
     features = {name: feed.features(name, sample) for name in given.features}
     models = []
     for one in cells:

@@ -52,7 +52,7 @@ def exercise_of(component: Component, task: str, declared: Mapping[str, list[Any
         case "encoder":
             return EncoderExercise(component, declared)
         case "fusion":
-            return FusionExercise()
+            return FusionExercise(has_tokens="tokens" in component.consumes)
         case "head":
             return HeadExercise(task)
         case "generator":
@@ -115,15 +115,21 @@ class FusionExercise:
 
     is_module = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_tokens: bool = False) -> None:
         self.supplied: dict[str, Any] = {"dims": dict(DIMS)}
+        self.has_tokens = has_tokens
 
     def inputs(self, module: Any) -> dict[str, Features]:
-        """Pooled features (B, D) by input."""
+        """Pooled features (B, D) by input, with tokens (B, T, D) for one that reads them."""
         import torch
 
         made = torch.Generator().manual_seed(1)
-        return {name: Features(torch.randn(B, dim, generator=made)) for name, dim in DIMS.items()}
+        pooled = {name: torch.randn(B, dim, generator=made) for name, dim in DIMS.items()}
+        if not self.has_tokens:
+            return {name: Features(pooled_BD) for name, pooled_BD in pooled.items()}
+        mask_BT = torch.arange(T) <= (torch.arange(B) % T)[:, None]
+        tokens = {name: torch.randn(B, T, dim, generator=made) for name, dim in DIMS.items()}
+        return {name: Features(pooled[name], tokens[name] * mask_BT[..., None], mask_BT) for name in DIMS}
 
     def answers(self, module: Any, inputs: Any) -> dict[str, Any]:
         """What became of them."""

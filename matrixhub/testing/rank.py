@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def of_rank(exercise: Exercise, module: Any, rank: int) -> Any:
             kept = [rows[rank], *rows[2 + rank :: 2]]
             return module.processor.collate(module.processor.prepare(kept))
         case FusionExercise():
-            return {name: Features(one.pooled_BD * (1 + rank)) for name, one in inputs.items()}
+            return {n: replace(one, pooled_BD=one.pooled_BD * (1 + rank)) for n, one in inputs.items()}
         case HeadExercise():
             return Features(inputs.pooled_BD * (1 + rank), inputs.tokens_BTD * (1 + rank), inputs.mask_BT)
     return inputs

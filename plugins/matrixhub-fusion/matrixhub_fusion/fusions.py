@@ -4,6 +4,7 @@ Shape legend: B rows, M inputs, R rank, D width of an input or of the fused feat
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -87,6 +88,34 @@ class Bilinear(nn.Module):
         projected = self.project(features)
         product_BR = torch.stack(list(_products(projected))).sum(dim=0)
         return Features(torch.cat([product_BR, *projected], dim=-1) if self.keep else product_BR)
+
+
+class Shared(nn.Module):
+    """The mean of the inputs a row has, in one space that all are projected to, as vectors of length 1.
+
+    Any subset of the inputs lands in the same space. Options as in ``SharedConfig``.
+    """
+
+    def __init__(self, *, dims: Mapping[str, int], dim: int, dropout: float) -> None:
+        super().__init__()
+        self.dim = dim
+        self.names = list(dims)
+        self.project = Projections(dims, dim, dropout)
+
+    def forward(self, features: Mapping[str, Features]) -> Features:
+        """Features (B, D of each input) by input to Features (B, dim), of length sqrt(dim)."""
+        unit_BMD = nn.functional.normalize(torch.stack(self.project(features), dim=1), dim=-1)
+        mean_BD = (unit_BMD * self._shares(features, unit_BMD)).sum(dim=1)
+        return Features(nn.functional.normalize(mean_BD, dim=-1) * math.sqrt(self.dim))
+
+    def _shares(self, features: Mapping[str, Features], unit_BMD: Tensor) -> Tensor:
+        """Weight (B, M, 1) of each input: the same for all that a row has, none for those it lacks."""
+        everywhere_B = torch.ones_like(unit_BMD[:, 0, 0])
+        present = [features[name].present_B for name in self.names]
+        kept_BM = torch.stack(
+            [everywhere_B if one is None else one.to(everywhere_B) for one in present], dim=1
+        )
+        return (kept_BM / kept_BM.sum(dim=1, keepdim=True).clamp(min=1))[..., None]
 
 
 def _products(projected: list[Tensor]) -> Iterator[Tensor]:

@@ -29,8 +29,34 @@ class BilinearConfig:
     """Put each input beside the products too, so that it can count without the others."""
 
 
+@dataclass
+class SharedConfig:
+    """One space for all inputs, in which those that a row has are averaged."""
+
+    dim: int = 256
+    """Width of the space, and of the fused features."""
+    dropout: float = 0.0
+    """Share of every input's features set to zero at random while training."""
+
+
+@dataclass
+class CrossConfig:
+    """The first input asks the tokens of the others: a layer of cross-attention."""
+
+    dim: int = 256
+    """Width of the attention; fused features are three times as wide."""
+    heads: int = 4
+    """Of attention."""
+    queries: str = "pooled"
+    """What asks: the first input's pooled features, or each of its tokens."""
+    dropout: float = 0.1
+    """Share of every input's features set to zero at random while training."""
+
+
 @hookimpl
 def matrixhub_components(register: Register) -> None:
-    """Two fusions; neither is for features of tokens."""
+    """Four fusions; only ``cross`` reads tokens."""
     register("fusion", "weighted", "matrixhub_fusion.fusions:Weighted", config=WeightedConfig)
     register("fusion", "bilinear", "matrixhub_fusion.fusions:Bilinear", config=BilinearConfig)
+    register("fusion", "shared", "matrixhub_fusion.fusions:Shared", config=SharedConfig)
+    register("fusion", "cross", "matrixhub_fusion.cross:Cross", config=CrossConfig, consumes="tokens")

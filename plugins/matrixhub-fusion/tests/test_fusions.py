@@ -61,7 +61,19 @@ def test_weighted_lies_between_its_inputs_and_can_choose_one() -> None:
     torch.testing.assert_close(weighted(given).pooled_BD, projected[1])
 
 
-@pytest.mark.parametrize("name", ["bilinear", "weighted"])
+def test_shared_is_the_mean_of_the_inputs_that_a_row_has() -> None:
+    shared, given = fusion("shared", dim=16), features()
+    unit = [nn.functional.normalize(one, dim=-1) for one in shared.project(given)]
+    present_B = torch.tensor([True, False, True, False, True])
+    lacking = {**given, "image": mh.Features(given["image"].pooled_BD, present_B=present_B)}
+    fused = shared(lacking).pooled_BD
+    torch.testing.assert_close(fused.norm(dim=-1), torch.full((5,), 4.0))
+    with_all, without = (nn.functional.normalize(sum(some), dim=-1) * 4 for some in (unit, unit[::2]))  # type: ignore[arg-type]
+    torch.testing.assert_close(fused[::2], with_all[::2])
+    torch.testing.assert_close(fused[1::2], without[1::2])
+
+
+@pytest.mark.parametrize("name", ["bilinear", "weighted", "shared"])
 def test_the_size_of_one_encoders_features_does_not_drown_the_others(name: str) -> None:
     module, given = fusion(name), features()
     larger = {**given, "image": mh.Features(given["image"].pooled_BD * 1000)}
