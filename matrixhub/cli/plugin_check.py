@@ -47,10 +47,16 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _results(name: str | None, *, slow: bool) -> Iterator[Result]:
+    from rich.console import Console
+
     is_folder = name is not None and (Path(name) / "pyproject.toml").is_file()
-    with as_installed(Path(name)) if name and is_folder else contextlib.nullcontext([name]) as namespaces:
+    with (
+        as_installed(Path(name)) if name and is_folder else contextlib.nullcontext([name]) as namespaces,
+        Console(stderr=True).status("") as status,  # on a terminal only
+    ):
         for namespace in namespaces if name else [plugin.namespace for plugin in hub().plugins]:
             for case in Suite(str(namespace)).cases(slow=slow):
+                status.update(case.label)
                 yield case.run()
 
 

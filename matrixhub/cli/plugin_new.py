@@ -15,7 +15,7 @@ def main(argv: Sequence[str]) -> int:
     """Write the files and say what to type next."""
     parser = Parser(prog="matrixhub plugin new", description=ABOUT)
     parser.add_argument("name", metavar="NAME", help="what pip calls it, such as acme or acme-words")
-    parser.add_argument("--kind", required=True, metavar="KIND", help=", ".join(KINDS))
+    parser.add_argument("--kind", metavar="KIND", help=", ".join(KINDS))
     parser.add_argument(
         "--modality", help=f"what an encoder reads: {TEXT} (the default), image, or one of your own"
     )
@@ -24,6 +24,8 @@ def main(argv: Sequence[str]) -> int:
         "--output", type=Path, metavar="DIR", help="new or empty folder to write into; NAME unless given"
     )
     args = parser.parse_args(argv)
+    if args.kind is None:  # not left to the parser, which would not see a misspelt --kind
+        parser.error(f"Say what it offers: --kind with one of {', '.join(KINDS)}")
     names = names_of(args.name, args.namespace)
     files = render(names, kind=args.kind, modality=args.modality)
     check_free(names)

@@ -99,7 +99,8 @@ def test_the_namespace_can_be_another(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        ("acme", "required: --kind"),
+        ("acme", "Say what it offers: --kind"),
+        ("acme --knd head", "Did you mean '--kind'"),
         ("acme --kind encodr", "Did you mean 'encoder'?"),
         ("acme --kind head --modality text", "a head has none"),
         ("acme --kind encoder --modality Bad-x", "lower-case letters"),
