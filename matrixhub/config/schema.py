@@ -115,6 +115,9 @@ class TrainerConfig:
     """Share of all steps over which the learning rate rises from zero."""
     clip: float | None = 1.0
     """Largest global gradient norm; None leaves gradients alone."""
+    balance: str = "fixed"
+    """Of the losses of several outputs: fixed, by product.outputs.NAME.weight, or uncertainty, which learns
+    how much each is worth too (Kendall et al. 2018)."""
     monitor: str = "loss"
     """Validation figure that picks the best weights: loss, or OUTPUT.METRIC such as topic.accuracy."""
     patience: int | None = 10
@@ -203,6 +206,7 @@ TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
 
 CHOICES = {
     "trainer.schedule": ("constant", "linear", "cosine"),
+    "trainer.balance": ("fixed", "uncertainty"),
     "encode.precision": ("auto", "float32", "bfloat16", "float16", "autocast"),
     "launch.mixed_precision": ("no", "bf16", "fp16"),
 }

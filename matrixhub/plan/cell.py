@@ -158,7 +158,7 @@ def _learning(config: Mapping[str, Any], product: Mapping[str, Any], hub: Hub) -
         "fusion": fusion,
         "whole": [m for m, options in encoder.items() if _gives_tokens(hub, options, fusion)],
         "head": _component(hub, "head", config["head"], "head"),
-        "trainer": _trainer(config["trainer"]),
+        "trainer": _trainer(config["trainer"]) | ({} if len(product["outputs"]) > 1 else {"balance": "fixed"}),
         "generator": None,
         "generate": None,
     }

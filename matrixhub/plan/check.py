@@ -73,9 +73,10 @@ def _trainer(cell: Cell) -> Iterator[str]:
     if trainer["monitor"] != "loss" and (output not in outputs or not metric):
         known = ", ".join(f"{name}.METRIC" for name in outputs)
         yield f"trainer.monitor={trainer['monitor']}: allowed are loss, {known}."
-    schedules = CHOICES["trainer.schedule"]
-    if trainer["schedule"] not in schedules:
-        yield unknown_name("trainer.schedule", trainer["schedule"], schedules)
+    for key in ("schedule", "balance"):
+        allowed = CHOICES[f"trainer.{key}"]
+        if (chosen := trainer.get(key, allowed[0])) not in allowed:
+            yield unknown_name(f"trainer.{key}", chosen, allowed)
 
 
 _WAYS = ("train_encoder", "trainable_layers", "lora")

@@ -1,6 +1,7 @@
 """What follows the training of a cell: its record, its baselines, its artifact."""
 
 import functools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -150,6 +151,7 @@ def _record(cell: Cell, trained: Trained, given: Given) -> dict[str, Any]:
             *_lacking(cell, given.table),
             *_notes(splits, given.features),
             *_few(cell, trained, splits),
+            *_learned_weights(trained),
         ],
         "epochs": strict(trained.history.epochs),
         "best_epoch": trained.history.best_epoch,
@@ -171,6 +173,15 @@ def _lacking(cell: Cell, table: pa.Table) -> Iterator[str]:
         present = present_rows(table, one)
         if present is not None and (count := int((~present).sum())):
             yield f"{count:,} of {len(present):,} rows lack {name}; what stands in for it was learned."
+
+
+def _learned_weights(trained: Trained) -> Iterator[str]:
+    """What the loss of each output counted for in the end, where that was learned."""
+    readout = trained.model.readout
+    if readout.log_variances is not None:
+        found = zip(readout.heads, readout.log_variances.tolist(), strict=True)
+        told = ", ".join(f"{name} {math.exp(-s):.3g}" for name, s in found)
+        yield f"Learned weights of the losses, beside those of the config: {told}."
 
 
 def _few(cell: Cell, trained: Trained, splits: Splits) -> Iterator[str]:

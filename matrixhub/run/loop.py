@@ -20,7 +20,7 @@ from matrixhub.data.batching import epoch_batches, shard
 from matrixhub.errors import ConfigError, NonFiniteError
 from matrixhub.run.evaluate import evaluate, match_targets
 from matrixhub.run.feed import Feed, Rows
-from matrixhub.run.model import Outputs, ProductModel
+from matrixhub.run.model import Outputs, ProductModel, balanced
 from matrixhub.run.monitor import LOSS, TRAIN_LOSS, Best, figures, require_figure
 from matrixhub.run.optimize import make_optimizer, make_schedule
 from matrixhub.run.ranks import each_together, together
@@ -194,14 +194,13 @@ def train_steps(
         NonFiniteError: before the step that would have been taken.
     """
     plain: Any = accelerator.unwrap_model(model)
-    heads = plain.readout.heads
     scaled = accelerator.scaler is not None
     step_loss = torch.zeros((), device=accelerator.device)
     step_rows: list[Rows] = []
     feed = each_together(accelerator, task.feed.inputs(m.rows for m in micros))
     for micro, (rows, inputs) in zip(micros, feed, strict=True):
         with contextlib.nullcontext() if micro.last else accelerator.no_sync(model):
-            loss = _loss(heads, model(inputs), task, rows) * micro.share
+            loss = _loss(plain.readout, model(inputs), task, rows) * micro.share
             accelerator.backward(loss)
         step_loss = step_loss + loss.detach()
         step_rows.append(rows)
@@ -220,29 +219,27 @@ def train_steps(
         step_loss, step_rows = torch.zeros_like(step_loss), []
 
 
-def _loss(heads: nn.ModuleDict, answer: tuple[Outputs, Tensor | None], task: Task, rows: Rows) -> Tensor:
+def _loss(readout: Any, answer: tuple[Outputs, Tensor | None], task: Task, rows: Rows) -> Tensor:
     """Weighted sum of the outputs' losses; words that were cut off teach nothing."""
     outputs, mask_BT = answer
     index = torch.from_numpy(rows)
-    parts = []
+    losses = {}
     for name, output in outputs.items():
         targets = match_targets(task.targets[name][index].to(output.device, non_blocking=True), output)
         if mask_BT is not None and output.ndim == 3:
             targets = targets.masked_fill(~mask_BT, -100)
-        head: Any = heads[name]
-        parts.append(task.weights[name] * head.loss(output, targets))
-    return torch.stack(parts).sum()
+        losses[name] = readout.heads[name].loss(output, targets)
+    return balanced(losses, task.weights, getattr(readout, "log_variances", None))
 
 
 @torch.no_grad()
 def name_rows(model: ProductModel, task: Task, rows: Rows, accelerator: Accelerator) -> str:
     """Which rows made the loss non-finite, found one by one; all of the batch when none does alone."""
     model.eval()
-    heads = model.readout.heads
     bad = [
         int(row[0])
         for row, inputs in task.feed.inputs(rows[i : i + 1] for i in range(len(rows)))
-        if not torch.isfinite(_loss(heads, model(inputs), task, row))
+        if not torch.isfinite(_loss(model.readout, model(inputs), task, row))
     ]
     found, batch = [bad], [rows.tolist()]
     if accelerator.num_processes > 1:

@@ -36,7 +36,10 @@ class Readout(nn.Module):
         head: options of the heads.
         targets: what each output learns.
         optional: inputs that rows may lack; a vector that is learned stands there then.
+        balance: as in ``TrainerConfig``.
     """
+
+    log_variances: nn.Parameter | None
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class Readout(nn.Module):
         head: Mapping[str, Any],
         targets: Mapping[str, Target],
         optional: Collection[str] = (),
+        balance: str = "fixed",
     ) -> None:
         super().__init__()
         self.inputs = list(dims)
@@ -56,6 +60,9 @@ class Readout(nn.Module):
         self.heads = nn.ModuleDict(
             {name: build("head", head, dim=dim, target=target) for name, target in targets.items()}
         )
+
+        learns = balance == "uncertainty"
+        self.log_variances = nn.Parameter(torch.zeros(len(targets))) if learns else None
 
     def forward(self, features: Mapping[str, Features]) -> tuple[Outputs, Tensor | None]:
         """Outputs by name, and the mask (B, T) of the tokens they are about, if any."""
@@ -85,6 +92,21 @@ class Readout(nn.Module):
         for head in self.heads.values():
             if isinstance(head, Standardizes):
                 head.standardize(mean_D, std_D)
+
+
+def balanced(
+    losses: Mapping[str, Tensor], weights: Mapping[str, float], log_variances: Tensor | None
+) -> Tensor:
+    """Weighted sum of the losses of all outputs, in their order.
+
+    With log variances s (one an output), a loss L counts as exp(-s) L + s / 2 (Kendall et al. 2018): where s
+    has settled, each weighs half the inverse of its own size.
+    """
+    loss_O = torch.stack(list(losses.values()))
+    weight_O = loss_O.new_tensor([weights[name] for name in losses])
+    if log_variances is not None:
+        loss_O = torch.exp(-log_variances) * loss_O + log_variances / 2
+    return (weight_O * loss_O).sum()
 
 
 def _filled(features: Features, absent_D: Tensor) -> Features:

@@ -205,6 +205,7 @@ def _load(path: Path, device: str, bases: dict[str, Any]) -> Product:
             head=manifest["head"],
             targets={name: Target.from_dict(target) for name, target in manifest["targets"].items()},
             optional=[name for name, one in inputs.items() if one.get("optional")],
+            balance=manifest["trainer"].get("balance", "fixed"),
         )
         modalities = {name: one["modality"] for name, one in inputs.items()}
         load_state(readout, load_weights(path / READOUT))

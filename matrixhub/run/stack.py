@@ -24,7 +24,7 @@ from matrixhub.run.encode import joined
 from matrixhub.run.evaluate import align_words, match_targets
 from matrixhub.run.feed import FeatureFeed, Rows
 from matrixhub.run.loop import History, Task, micro_batches, name_rows, row_sizes
-from matrixhub.run.model import ProductModel, Readout
+from matrixhub.run.model import ProductModel, Readout, balanced
 from matrixhub.run.monitor import LOSS, TRAIN_LOSS, lower_is_better, never_finite
 from matrixhub.run.noise import Noise, with_given_noise
 from matrixhub.run.optimize import StackedAdamW
@@ -201,13 +201,14 @@ class Stack:
 
     def _loss(self, state: Tensors, given: Tensors) -> Tensor:
         outputs, mask_BT = functional_call(self.template, state, (_as_features(given),))
-        parts = []
+        losses = {}
         for name, output in outputs.items():
             targets = match_targets(given[f"target {name}"], output)
             if mask_BT is not None and output.ndim == 3:
                 targets = targets.masked_fill(~mask_BT, -100)
-            parts.append(self.task.weights[name] * self.template.head(name).loss(output, targets))
-        return torch.stack(parts).sum()
+            losses[name] = self.template.head(name).loss(output, targets)
+        learned = state.get("log_variances", self.template.log_variances)
+        return balanced(losses, self.task.weights, learned)
 
     def _given(self, rows: Rows) -> Tensors:
         """Features and targets of some rows, by flat names."""

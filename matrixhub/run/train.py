@@ -85,7 +85,8 @@ def together_key(cell: Cell, needs: Sequence[str]) -> str:
         return cell.id
     # Members with seeds of their own read other rows at each step: too much memory, of token features.
     has_tokens = cell.level == "tokens" or bool(cell.whole)
-    same = [trainer["batch_size"], trainer["monitor"], trainer["seed"] if has_tokens else None]
+    same = [trainer["batch_size"], trainer["monitor"], trainer.get("balance")]
+    same += [trainer["seed"]] if has_tokens else []
     product = [cell.product["inputs"], cell.product["outputs"]]
     return digest([list(needs), product, cell.fusion, cell.head, same])
 
@@ -145,6 +146,7 @@ def _readout(cell: Cell, dims: Mapping[str, int], targets: Targets) -> Readout:
         head=cell.head or {},
         targets=targets.specs,
         optional=[name for name, one in cell.product["inputs"].items() if one.get("optional")],
+        balance=cell.trainer.get("balance", "fixed"),
     )
 
 

@@ -36,9 +36,9 @@ class Cross(nn.Module):
                 f" multiple of heads, dropout 0 to below 1, queries one of {', '.join(QUERIES)}."
             )
         self.names, self.heads, self.queries, self.dim = list(dims), heads, queries, 3 * dim
-        # A list and not a mapping: names of inputs need not be names of attributes.
+        # A list: names of inputs need not be names of attributes. Noise is drawn where vectors are narrow.
         self.project = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Dropout(dropout), nn.Linear(width, dim))
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, dim), nn.Dropout(dropout))
             for width in dims.values()
         )
         self.query, self.key, self.value, self.out = (nn.Linear(dim, dim) for _ in range(4))

@@ -50,7 +50,7 @@ class CrossConfig:
     queries: str = "pooled"
     """What asks: the first input's pooled features, or each of its tokens."""
     dropout: float = 0.1
-    """Share of every input's features set to zero at random while training."""
+    """Share of every input's projected features set to zero at random while training."""
 
 
 @hookimpl
