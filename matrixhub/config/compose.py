@@ -6,6 +6,7 @@ inside another Hydra application.
 
 import contextlib
 import copy
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from matrixhub.config.strict import refuse_unknown
 from matrixhub.errors import ConfigError
 
 CONFIG_NAME = "config"
+_BARE, _BARE_IN_MAPPING = re.compile(r"[^,=\[\]()]+"), re.compile(r"[^,=:\[\]{}()]+")
 HYDRA_VERSION = "1.3"
 """Whose behaviour is ours; an application around us may have chosen another for itself."""
 
@@ -70,6 +72,7 @@ class Composer:
         Raises:
             ConfigError: unknown or missing keys and names, wrong types, bad syntax.
         """
+        overrides = quoted(overrides)
         with self.explained(overrides, COMPOSE_FAULTS):
             return self._job(self._load(overrides, RunMode.RUN), overrides)
 
@@ -87,6 +90,7 @@ class Composer:
         Raises:
             ConfigError: as ``compose``.
         """
+        overrides = quoted(overrides)
         chosen = {override.partition("=")[0] for override in overrides}
         if not multirun and "product" in chosen and "matrix" not in chosen:
             # The common case, composed once. A config may still turn out to hold a sweep.
@@ -197,6 +201,27 @@ class _PlanLauncher:
         loader._apply_overrides_to_config(values, config)
         config.hydra.overrides.task.extend([str(override.input_line) for override in values])
         return config
+
+
+def quoted(overrides: Sequence[str]) -> list[str]:
+    """Overrides whose values, where they are not ASCII, stand in quotes: Hydra's grammar wants it so.
+
+    ``product.name=情感`` becomes ``product.name='情感'``; each element of a list or sweep alone.
+    """
+
+    def one(override: str) -> str:
+        key, equals, value = override.partition("=")
+        if value.isascii() or any(mark in value for mark in ("'", '"', "${")):
+            return override
+        bare = _BARE_IN_MAPPING if "{" in value else _BARE
+        return f"{key}{equals}{bare.sub(lambda found: _in_quotes(found[0]), value)}"
+
+    return [one(override) for override in overrides]
+
+
+def _in_quotes(bare: str) -> str:
+    text = bare.strip()
+    return bare if text.isascii() else bare.replace(text, f"'{text}'")
 
 
 def _is_value(override: Override, loader: ConfigLoaderImpl) -> bool:

@@ -255,6 +255,9 @@ def test_baseline_knows_words_from_characters(build: Build, tiny: Tiny) -> None:
     assert test[1].nnz == 0
     chinese, _ = encoder.baseline_features(["很好看", "不好看"] * 2, ["好"])
     assert chinese.shape[1] == 9
+    mixed, asked = encoder.baseline_features(["很好看 a good film", "不好看 a bad film"] * 2, ["AI很好"])
+    # And of the other script: 不, 好, 很, 看, 不好, 好看, 很好, 看 bad, 看 good.
+    assert (mixed.shape[1], asked.nnz) == (14, 3)
     rare, _ = encoder.baseline_features(["one", "two"], ["one"])
     assert rare.shape == (2, 2)
     pairs, words = encoder.baseline_features([("one two", "three")] * 2, [["one", "two", "three"]])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from matrixhub.config.compose import Composer, Job
+from matrixhub.config.compose import Composer, Job, quoted
 from matrixhub.config.schema import TrainerConfig
 from matrixhub.config.search import hidden_presets
 from matrixhub.errors import ConfigError
@@ -196,3 +196,27 @@ def test_a_product_of_ones_own_may_choose_its_encoder(tmp_path: Path) -> None:
     composer = Composer([tmp_path])
     assert composer.compose(["product=mine"]).choices["encoder/text"] == "hash"
     assert composer.compose(["product=mine", "encoder/text=bert_base"]).choices["encoder/text"] == "bert_base"
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("product.name=情感", "product.name='情感'"),
+        ("product.source.path=data/评论 2024.csv", "product.source.path='data/评论 2024.csv'"),
+        ("x=[好, 坏, ok]", "x=['好', '坏', ok]"),
+        ("x={a:好,b:1}", "x={a:'好',b:1}"),
+        ("x=été,hiver", "x='été',hiver"),
+        ("x='情感'", "x='情感'"),
+        ("x=zip://桶/行.csv", "x='zip://桶/行.csv'"),
+        ("x=a,b", "x=a,b"),
+        ("~x", "~x"),
+    ],
+)
+def test_values_in_any_script_need_no_quotes(typed: str, wanted: str) -> None:
+    assert quoted([typed]) == [wanted]
+
+
+def test_they_arrive_as_they_were_typed() -> None:
+    job = compose("product.name=情感", "product.inputs={text:{column:正文,modality:text}}")
+    assert job.config["product"]["name"] == "情感"
+    assert job.config["product"]["inputs"]["text"]["column"] == "正文"
