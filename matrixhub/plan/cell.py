@@ -153,12 +153,14 @@ def _learning(config: Mapping[str, Any], product: Mapping[str, Any], hub: Hub) -
     several = len(product["inputs"]) > 1
     encoder = {m: _encoder(config, m, hub) for m in modalities}
     fusion = _component(hub, "fusion", config["fusion"], "fusion") if several else None
+    # Of one output there is nothing to balance: sweeping over it makes no new cell.
+    balance = {} if len(product["outputs"]) > 1 else {"balance": "fixed"}
     return {
         "encoder": encoder,
         "fusion": fusion,
         "whole": [m for m, options in encoder.items() if _gives_tokens(hub, options, fusion)],
         "head": _component(hub, "head", config["head"], "head"),
-        "trainer": _trainer(config["trainer"]) | ({} if len(product["outputs"]) > 1 else {"balance": "fixed"}),
+        "trainer": {**_trainer(config["trainer"]), **balance},
         "generator": None,
         "generate": None,
     }
