@@ -42,7 +42,7 @@ def model_card(manifest: Mapping[str, Any]) -> str:
     inputs, outputs = manifest["product"]["inputs"], manifest["product"]["outputs"]
     reads = ", ".join(f"{_code(_columns(one['column']))} ({one['modality']})" for one in inputs.values())
     answers = ", ".join(f"{_code(name)} ({one['task'].replace('_', ' ')})" for name, one in outputs.items())
-    made = "Composed" if manifest.get("generator") else "Trained"
+    made = "Trained" if manifest.get("trainer") or not manifest.get("generator") else "Composed"
     body = [
         f"# {_code(manifest['name'])}",
         f"Reads {reads} and answers {answers}. {made} with MatrixHub {manifest['matrixhub']}.",
@@ -132,7 +132,7 @@ def _figure(score: float | None) -> str:
 
 def _rows(manifest: Mapping[str, Any]) -> str:
     rows = manifest["num_rows"]
-    seen = "" if manifest.get("generator") else " that neither training nor the choice of the epoch has seen"
+    seen = "" if not rows["train"] else " that neither training nor the choice of the epoch has seen"
     return f"Measured on {rows['test']:,} rows{seen}."
 
 
@@ -143,7 +143,7 @@ def _training(manifest: Mapping[str, Any]) -> Iterator[str]:
     if manifest.get("fingerprint"):
         yield f"- Fingerprint of the rows: {_code(manifest['fingerprint'])}."
     if generator := manifest.get("generator"):
-        yield f"- Nothing was trained: {_code(generator['name'])} writes the answers."
+        yield f"- {_taught(manifest)}{_code(generator['name'])} writes the answers."
         for name, output in manifest["product"]["outputs"].items():
             yield f"- Prompt of {_code(name)}: {_code(output['prompt'] or 'the input itself')}."
         return
@@ -156,6 +156,22 @@ def _training(manifest: Mapping[str, Any]) -> Iterator[str]:
         if classes := target["classes"]:
             more = f" and {len(classes) - MOST_CLASSES} more" if len(classes) > MOST_CLASSES else ""
             yield f"- Classes of {_code(name)}: {_list(classes[:MOST_CLASSES])}{more}."
+
+
+def _taught(manifest: Mapping[str, Any]) -> str:
+    """What was trained where a generator writes."""
+    rows, trainer = manifest["num_rows"], manifest["trainer"]
+    if not trainer:
+        return "Nothing was trained: "
+    way = {"frozen": "frozen", "lora": "with trained low-rank matrices", "finetune": "trained too"}
+    prefix = ""
+    if fusion := manifest["fusion"]:
+        encoders = ", ".join(f"{_code(one['name'])} of {m}" for m, one in manifest["encoder"].items())
+        prefix = f" Features ({encoders}) were mapped to its prefix by {_code(fusion['name'])}."
+    return (
+        f"Rows: {rows['train']:,} to train on, {rows['validation']:,} to choose the epoch by. "
+        f"The generator was {way[way_of_training(trainer)]}.{prefix} "
+    )
 
 
 def _limits(manifest: Mapping[str, Any]) -> Iterator[str]:

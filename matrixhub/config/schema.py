@@ -14,6 +14,8 @@ class InputConfig:
     """Column that feeds it; a list of several makes one value of them: a pair of texts, a table's row."""
     modality: str = MISSING
     """Which encoder reads it: text, image, or what a plugin adds."""
+    prefix: bool = False
+    """A generator reads what an encoder says of it, before the prompt; of all but texts it always does."""
     optional: bool = False
     """Rows may lack it, where they have another one: a learned vector stands in for it."""
 
@@ -71,7 +73,7 @@ class ProductConfig:
 
 @dataclass
 class LoraConfig:
-    """Small matrices beside the frozen weights of an encoder (Hu et al. 2022); needs matrixhub[lora]."""
+    """Small matrices beside frozen weights (Hu et al. 2022); needs matrixhub[lora]."""
 
     rank: int = 8
     """Of the matrices."""
@@ -88,13 +90,13 @@ class TrainerConfig:
     """How a cell trains. The same numbers mean the same on any number of processes."""
 
     train_encoder: bool = False
-    """False: frozen encoder, features computed once. True: full fine-tune."""
+    """False: frozen encoder, features computed once. True: full fine-tune. Of a generator the same."""
     trainable_layers: int | None = None
     """So many last layers of each encoder train, on hidden states of the others that are computed once."""
     layers_budget_gb: float = 20.0
     """Gigabytes of hidden states, of one encoder over one source, that may be stored; more are recomputed."""
     lora: LoraConfig | None = None
-    """Train small matrices inside the frozen encoder: choose with trainer=lora."""
+    """Train small matrices inside the frozen encoder or generator: choose with trainer=lora."""
     epochs: int = 100
     """At most; early stopping may end sooner."""
     batch_size: int = 64
@@ -106,7 +108,7 @@ class TrainerConfig:
     lr: float = 3e-3
     """Peak learning rate of AdamW (Loshchilov and Hutter 2019)."""
     encoder_lr: float | None = None
-    """Of the encoder, where something in it trains; None takes lr."""
+    """Of the encoder or generator, where something in it trains; None takes lr."""
     weight_decay: float = 0.01
     """Of weights with two or more dimensions; biases and norms have none."""
     schedule: str = "cosine"
@@ -184,7 +186,7 @@ class RootConfig:
     head: Any = None
     """Trained on top, one for each output: choose with head=NAME."""
     generator: Any = None
-    """Writes outputs whose task is generation, without encoder and head: choose with generator=NAME."""
+    """Writes outputs whose task is generation, without a head: choose with generator=NAME."""
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     encode: EncodeConfig = field(default_factory=EncodeConfig)

@@ -28,10 +28,10 @@ class Cell:
         name: for people: product, encoders, head.
         product: name, inputs, outputs and split; its source is apart.
         source: component options of the rows.
-        encoder: component options by modality, of the modalities that the inputs read; none with a generator.
-        fusion: component options; None with a single input, or a generator.
+        encoder: component options by modality, of the inputs that are encoded.
+        fusion: component options; None with a single input, or a generator that reads no prefix.
         head: component options; None with a generator.
-        trainer: as in ``TrainerConfig``; empty with a generator.
+        trainer: as in ``TrainerConfig``; empty where nothing is trained.
         baseline: whether to score the simplest alternatives too.
         choices: the Hydra option chosen in each group, for labels.
         overrides: what was typed for it.
@@ -73,6 +73,12 @@ class Cell:
         """The feature level its heads read."""
         tasks = (output["task"] for output in self.product["outputs"].values())
         return "tokens" if "token_classification" in tasks else "pooled"
+
+    @property
+    def encoded(self) -> list[str]:
+        """Names of the inputs that encoders read."""
+        inputs = self.product["inputs"]
+        return prefix_inputs(inputs) if self.generator else list(inputs)
 
     @property
     def training(self) -> str:
@@ -124,7 +130,7 @@ def resolve(job: Job, hub: Hub, look: Look = unseen) -> Cell:
         "product": product,
         "source": _component(hub, "source", source, "product/source"),
         "transform": components(hub, "transform", transforms, "product/transform"),
-        **(_generating(config, hub) if generates else _learning(config, product, hub)),
+        **(_generating if generates else _learning)(config, product, hub),
         "baseline": config["baseline"],
     }
     used = {group: (_found(hub, group, o), o) for group, o in _used(parts).items()}
@@ -166,16 +172,36 @@ def _learning(config: Mapping[str, Any], product: Mapping[str, Any], hub: Hub) -
     }
 
 
-def _generating(config: Mapping[str, Any], hub: Hub) -> dict[str, Any]:
+def _generating(config: Mapping[str, Any], product: Mapping[str, Any], hub: Hub) -> dict[str, Any]:
     """Parts of a cell whose answers a generator writes."""
+    inputs = product["inputs"]
+    prefix = prefix_inputs(inputs)
+    trains = prefix or way_of_training(config["trainer"]) != "frozen"
     return {
-        "encoder": {},
-        "fusion": None,
+        "encoder": {
+            m: _encoder(config, m, hub) for m in dict.fromkeys(inputs[n]["modality"] for n in prefix)
+        },
+        "fusion": _component(hub, "fusion", config["fusion"], "fusion") if prefix else None,
         "head": None,
-        "trainer": {},
+        "trainer": {**_trainer(config["trainer"]), **_by_length(config)} if trains else {},
         "generator": _component(hub, "generator", config["generator"], "generator"),
         "generate": dict(config["generate"]),
     }
+
+
+def _by_length(config: Mapping[str, Any]) -> dict[str, Any]:
+    # A frozen generator reads each row in each epoch all the same.
+    return {"group_by_length": config["trainer"].get("group_by_length")}
+
+
+def prefix_inputs(inputs: Mapping[str, Any]) -> list[str]:
+    """Names of the inputs that a generator reads as an encoder's features; all others stand in its prompt."""
+    return [name for name, one in inputs.items() if one["modality"] != "text" or one.get("prefix")]
+
+
+def prompt_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that may stand in a generator's prompt."""
+    return {name: one for name, one in inputs.items() if name not in prefix_inputs(inputs)}
 
 
 def _gives_tokens(hub: Hub, encoder: Options, fusion: Options | None) -> bool:

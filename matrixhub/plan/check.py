@@ -15,9 +15,9 @@ from matrixhub.types import GENERATION, TASKS
 
 def objections(cell: Cell, hub: Hub) -> list[str]:
     """Every reason why the cell cannot run; none when it can."""
-    learning = [] if cell.generator else [*_components(cell, hub), *_trainer(cell), *_encoder_training(cell)]
-    generating = generation_objections(cell) if cell.generator else []
-    return [*learning, *generating, *_product(cell), *hub.objections(cell.to_dict())]
+    learning = [*_trainer(cell), *_encoder_training(cell)] if cell.trainer else []
+    parts = generation_objections(cell, hub) if cell.generator else _components(cell, hub)
+    return [*parts, *learning, *_product(cell), *hub.objections(cell.to_dict())]
 
 
 def _components(cell: Cell, hub: Hub) -> Iterator[str]:
@@ -31,6 +31,8 @@ def _components(cell: Cell, hub: Hub) -> Iterator[str]:
             yield f"Encoder '{encoder.name}' cannot be cut: trainer.trainable_layers is not for it."
         if encoder.produces and cell.level not in encoder.produces:
             yield f"Encoder '{encoder.name}' gives no {cell.level} features, which the product's task needs."
+    if cell.fusion and "prefix" in hub.component("fusion", cell.fusion["name"]).produces:
+        yield f"Fusion '{cell.fusion['name']}' is for generators: choose another, such as fusion=concat."
     if head.consumes and cell.level not in head.consumes:
         yield f"Head '{head.name}' reads {', '.join(head.consumes)} features; this task needs {cell.level}."
     for name, output in cell.product["outputs"].items():

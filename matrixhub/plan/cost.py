@@ -28,8 +28,8 @@ def estimate(plan: Plan) -> dict[str, float]:
     for cell, record in _earlier(Path(plan.output_dir)):
         for key, fact in record.get("encode", {}).items():
             seen[key] += [fact["seconds"]] if fact["rows"] else []  # else all of them were stored
-        for key in ("train_seconds", "generate_seconds"):
-            seen[_work(cell)] += [record[key]] if key in record else []
+        spent = [record[key] for key in ("train_seconds", "generate_seconds") if key in record]
+        seen[_work(cell)] += [sum(spent)] if spent else []
     found = {}
     for stage in plan.stages:
         key = _work(plan.cells[stage.cell]) if stage.cell else stage.key
@@ -61,6 +61,6 @@ def _earlier(output_dir: Path) -> Iterator[tuple[Cell, Record]]:
 def _work(cell: Cell) -> str:
     product = {**cell.product, "name": None, "split": None}
     if not cell.head:
-        return digest(["generate", cell.source, product, cell.generator, cell.generate])
+        return digest(["generate", cell.source, product, cell.generator, cell.generate, cell.trainer])
     trains = [cell.training, cell.trainer.get("trainable_layers")]
     return digest(["train", cell.source, product, cell.encoder, cell.head["name"], trains])

@@ -14,17 +14,20 @@ def fields(template: str) -> list[str]:
     return list(dict.fromkeys(_FIELD.findall(template)))
 
 
-def filled(template: str | None, columns: Mapping[str, Sequence[Any]]) -> list[str]:
+def filled(template: str | None, columns: Mapping[str, Sequence[Any]], num_rows: int) -> list[str]:
     """One prompt a row.
 
     Args:
-        template: None is the value of the one input.
-        columns: values of each input.
+        template: None is the value of the one input; without any, nothing.
+        columns: values of each input that may stand in a prompt.
+        num_rows: how many.
 
     Raises:
         DataError: a value that is neither text nor number; names the row.
     """
     names = list(columns)
+    if not names:
+        return [template or ""] * num_rows
     template = f"{{{names[0]}}}" if template is None else template
     prompts = []
     for position, row in enumerate(zip(*columns.values(), strict=True)):

@@ -73,8 +73,9 @@ def _stages(cell: Cell) -> list[Stage]:
     }
     split = _stage(cell, "split", f"{cell.source['name']} rows", split_spec, load)
     if cell.generator:
+        encodes = _encodes(cell, load)
         spec = {"cell": cell.id, "generator": cell.generator}
-        return [load, split, _stage(cell, "generate", cell.name, spec, load, split)]
+        return [load, split, *encodes, _stage(cell, "generate", cell.name, spec, load, split, *encodes)]
     encodes = _encodes(cell, load) if cell.training in ("frozen", "partial") else []
     train = _stage(cell, "train", cell.name, {"cell": cell.id}, load, split, *encodes)
     return [load, split, *encodes, train]
@@ -88,14 +89,15 @@ def _rows(cell: Cell) -> str:
 
 def _encodes(cell: Cell, load: Stage) -> list[Stage]:
     found = []
-    for one in cell.product["inputs"].values():
+    for name in cell.encoded:
+        one = cell.product["inputs"][name]
         modality = one["modality"]
         encoder = cell.encoder[modality]
         spec = {"column": one["column"], "encoder": encoder, "level": cell.level}
         spec |= {"level": "both"} if modality in cell.whole else {}
         spec |= {"optional": True} if one.get("optional") else {}
         chosen = str(cell.choices.get(f"encoder/{modality}", encoder["name"]))
-        if cell.training == "partial":
+        if not cell.generator and cell.training == "partial":
             spec |= {"level": "layers"} | {key: cell.trainer[key] for key in PARTIAL}
             chosen += f" below its last {cell.trainer['trainable_layers']}"
         label = f"{chosen} over {cell.source['name']}.{_short(one['column'])}"

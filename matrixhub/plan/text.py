@@ -27,7 +27,7 @@ def _cells(plan: Plan) -> list[str]:
 
 def _work(cell: Cell) -> str:
     if cell.generator:
-        return f"{cell.generator['name']} writes its answers"
+        return f"{_learns(cell)}{cell.generator['name']} writes its answers"
     layers, budget = cell.trainer.get("trainable_layers"), cell.trainer.get("layers_budget_gb")
     last = "last layer" if layers == 1 else f"last {layers} layers"
     states = (
@@ -40,6 +40,14 @@ def _work(cell: Cell) -> str:
         "finetune": "encoder and heads",
     }
     return f"trains {trains[cell.training]}"
+
+
+def _learns(cell: Cell) -> str:
+    """What trains before a generator writes."""
+    prefix = ["the way from features to its prefix"] if cell.fusion else []
+    own = {"lora": ["low-rank matrices in it"], "finetune": ["all of it"]}
+    trained = [*prefix, *own.get(cell.training, [])] if cell.trainer else []
+    return f"trains {' and '.join(trained)}, then " if trained else ""
 
 
 def _stages(plan: Plan) -> list[str]:

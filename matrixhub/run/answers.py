@@ -7,20 +7,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from torch import Tensor, nn
 
 from matrixhub.data.columns import values
 from matrixhub.data.splits import Splits
 from matrixhub.errors import DataError
 from matrixhub.plan import Cell
+from matrixhub.plan.cell import prompt_inputs
 from matrixhub.plan.prompt import text_of
-from matrixhub.run.generate import answers_of, prompts_of, write
+from matrixhub.run.generate import write
 from matrixhub.run.intervals import mean_interval
 from matrixhub.run.mistakes import MOST_ERRORS, Rows, preview
 from matrixhub.run.overlap import METRIC, exact_match, f1, metrics
-from matrixhub.run.price import artifact_bytes
+from matrixhub.run.price import TIMED_ROWS, artifact_bytes, time_encoder
 from matrixhub.run.records import record_head, strict
 from matrixhub.run.saved import WrittenModules, artifact_folder, save_generator
 from matrixhub.run.session import Session
+from matrixhub.run.teach import Taught, taught
+from matrixhub.run.train import Given
+from matrixhub.run.writer import Writer
 from matrixhub.types import Generation
 
 
@@ -32,48 +37,61 @@ class Answers:
         texts: written.
         right: answers.
         seconds: of writing all of them.
-        latency_ms: of one row, alone.
+        latency_ms: of one row, alone, from its features on.
+        taught: what wrote them.
     """
 
     texts: dict[str, list[Generation]]
     right: dict[str, list[str]]
     seconds: float
     latency_ms: float
+    taught: Taught
 
 
-def write_answers(cell: Cell, table: pa.Table, splits: Splits, session: Session) -> Answers:
-    """Answers to the test rows, written on all ranks.
+def write_answers(cell: Cell, given: Given, session: Session) -> Answers:
+    """Answers to the test rows, written on all ranks after what is to be trained has been.
 
     Raises:
         DataError: there is no test row, or a value in it cannot be used; names it.
-        ConfigError, PluginError: as ``write``.
+        ConfigError, PluginError, TrainingError: as ``taught`` and ``write``.
     """
-    rows, product, options = splits.test, cell.product, cell.generate or {}
+    rows, options = given.splits.test, cell.generate or {}
     if not len(rows):
         raise DataError("no row is left for test, and a product is scored on some: see product.split")
-    right = session.together(lambda: answers_of(table, product["outputs"], rows))
-    prompts = session.together(lambda: {name: prompts_of(table, product, name, rows) for name in right})
-    generator = session.together(lambda: session.generator(cell.generator or {}))
+    found = taught(cell, given, session)
+    generator = found.writer.generator
+    right = {name: [texts[row] for row in rows] for name, texts in found.feed.answers.items()}
+    prompts = {name: [texts[row] for row in rows] for name, texts in found.feed.prompts.items()}
+
+    def prefix(places: Sequence[int]) -> Tensor | None:
+        return found.feed.prefix(found.writer, rows[list(places)])
+
     started = time.perf_counter()
     # A rank tells of its own share only.
     total = len(rows) * len(right) // session.accelerator.num_processes
     with session.progress(f"generate {cell.name}", total, "rows") as advance:
         texts = {
-            name: write(generator, some, options, accelerator=session.accelerator, on_rows=advance)
+            name: write(
+                generator,
+                some,
+                options,
+                prefix=prefix,
+                accelerator=session.accelerator,
+                on_rows=advance,
+            )
             for name, some in prompts.items()
         }
     seconds, started = time.perf_counter() - started, time.perf_counter()
     for some in prompts.values():
-        session.together(lambda some=some: write(generator, some[:1], options))  # type: ignore[misc]
-    return Answers(texts, right, seconds, 1000 * (time.perf_counter() - started))
+        session.together(lambda some=some: write(generator, some[:1], options, prefix=prefix))  # type: ignore[misc]
+    return Answers(texts, right, seconds, 1000 * (time.perf_counter() - started), found)
 
 
 def finish_answers(
     cell: Cell,
     answers: Answers,
-    table: pa.Table,
+    given: Given,
     *,
-    splits: Splits,
     session: Session,
     shared: WrittenModules,
 ) -> dict[str, Any]:
@@ -82,13 +100,20 @@ def finish_answers(
     Raises:
         ArtifactError: it cannot be written; on all ranks.
     """
-    record = _record(cell, answers, table, splits)
-    generator = session.generator(cell.generator or {})
-    record["parameters"] = {"generator": sum(p.numel() for p in generator.parameters()), "trained": 0}
+    record, taught = _record(cell, answers, given.table, given.splits), answers.taught
+    writer = session.together(lambda: with_encoders(cell, taught.writer, session))
+    record["parameters"] = _parameters(writer)
+    if taught.watch:
+        taught.watch.finish(taught.history, record["metrics"])
 
     def on_main() -> None:
+        for name, modality in writer.modalities.items():
+            column = cell.product["inputs"][name]["column"]
+            rows = values(given.table, column, given.splits.test[: TIMED_ROWS + 1], nulls=True)
+            encoder: Any = writer.encoders[modality]
+            record["latency_ms"] += time_encoder(encoder, rows, session.accelerator.device)[0]
         folder = artifact_folder(session.folder, cell)
-        save_generator(folder, cell=cell, generator=generator, record=record, shared=shared)
+        save_generator(folder, cell=cell, writer=writer, record=record, shared=shared)
         record["artifact"] = str(folder)
         record["artifact_bytes"] = artifact_bytes(folder)
 
@@ -96,20 +121,33 @@ def finish_answers(
     return record
 
 
+def with_encoders(cell: Cell, writer: Writer, session: Session) -> Writer:
+    """As it answers rows: with the encoders whose features it was fed with."""
+    encoders: dict[str, nn.Module] = {m: session.encoder(o).module for m, o in cell.encoder.items()}
+    modalities = {name: cell.product["inputs"][name]["modality"] for name in cell.encoded}
+    return Writer(writer.generator, writer.bridge, encoders, modalities).eval()
+
+
 def _record(cell: Cell, answers: Answers, table: pa.Table, splits: Splits) -> dict[str, Any]:
     said = {name: [text.text for text in texts] for name, texts in answers.texts.items()}
-    right = answers.right
+    right, taught = answers.right, answers.taught
+    history = taught.history
     return {
         **record_head(cell, "done"),
         "main": {name: {"metric": METRIC, "higher_is_better": True} for name in said},
         "metrics": strict({name: metrics(texts, right[name]) for name, texts in said.items()}),
         "losses": {},
         "baselines": {name: _baselines(cell, name, right[name], table, splits=splits) for name in said},
-        "num_rows": {"train": 0, "validation": 0, "test": len(splits.test)},
-        "notes": [*splits.notes, *_notes(answers)],
-        "epochs": [],
-        "best_epoch": 0,
-        "num_steps": 0,
+        "num_rows": {
+            "train": len(splits.train) if cell.trainer else 0,
+            "validation": len(splits.validation) if cell.trainer else 0,
+            "test": len(splits.test),
+        },
+        "notes": [*splits.notes, *_notes(cell, answers, splits)],
+        "epochs": strict(history.epochs),
+        "best_epoch": history.best_epoch,
+        "num_steps": history.num_steps,
+        **({"train_seconds": round(taught.seconds, 3)} if cell.trainer else {}),
         "generate_seconds": round(answers.seconds, 3),
         "latency_ms": answers.latency_ms,
         "outputs": {
@@ -124,9 +162,11 @@ def _baselines(
     """What one gets without a generator: the first input said again, the commonest answer elsewhere."""
     if not cell.baseline:
         return {}
-    column = next(iter(cell.product["inputs"].values()))["column"]
-    inputs = [text_of(value, i) for i, value in enumerate(values(table, column, splits.test))]
-    found = {"the input itself": metrics(inputs, right)}
+    found = {}
+    for one in list(prompt_inputs(cell.product["inputs"]).values())[:1]:
+        said = values(table, one["column"], splits.test)
+        inputs = [text_of(value, i) for i, value in enumerate(said)]
+        found["the input itself"] = metrics(inputs, right)
     target = table[cell.product["outputs"][output]["target"]].take(pa.array(splits.train)).to_pylist()
     if seen := Counter(str(answer) for answer in target if answer is not None):
         commonest = min(seen, key=lambda answer: (-seen[answer], answer))
@@ -134,7 +174,17 @@ def _baselines(
     return found
 
 
-def _notes(answers: Answers) -> Iterator[str]:
+def _parameters(writer: Writer) -> dict[str, int]:
+    """Numbers in each part, and how many were trained."""
+    parts = {"encoder": writer.encoders, "prefix": writer.bridge, "generator": writer.generator}
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+    trained = sum(p.numel() for p in writer.parameters() if p.requires_grad)
+    return {**{name: size for name, size in sizes.items() if size}, "trained": trained}
+
+
+def _notes(cell: Cell, answers: Answers, splits: Splits) -> Iterator[str]:
+    if cell.trainer and not len(splits.validation):
+        yield "There are no validation rows: the best epoch was chosen by the training loss."
     texts = [text for some in answers.texts.values() for text in some]
     if cut := sum(text.truncated for text in texts):
         yield f"{cut:,} of {len(texts):,} prompts are longer than the generator reads, and were cut."
@@ -150,11 +200,15 @@ def _details(
     wrong = [i for i, pair in enumerate(zip(said, right, strict=True)) if not exact_match(*pair)]
     worst = sorted(wrong, key=lambda i: scores[i])[:MOST_ERRORS]
     inputs = cell.product["inputs"]
-    shown = {name: values(table, one["column"], rows[worst]) for name, one in inputs.items()} if worst else {}
+    shown = (
+        {name: values(table, one["column"], rows[worst], nulls=True) for name, one in inputs.items()}
+        if worst
+        else {}
+    )
     errors = [
         {
             "row": int(rows[i]) + 1,
-            "input": {name: preview(column[place], "text") for name, column in shown.items()},
+            "input": {name: preview(c[place], inputs[name]["modality"]) for name, c in shown.items()},
             "truth": preview(right[i], "text"),
             "answer": preview(said[i], "text"),
             "score": None,

@@ -28,7 +28,9 @@ def create_component(kind: str, name: str, **options: Any) -> Any:
     """Build a component; see ``matrixhub.create``."""
     component = hub().component(kind, name)
     fields = {f.name for f in dataclasses.fields(component.config)}
-    supplied = SUPPLIED.get(kind, ())
+    supplied = SUPPLIED.get(kind, ()) + (
+        ("dim",) if kind == "fusion" and "prefix" in component.produces else ()
+    )
     for key in options:
         if key not in fields and key not in supplied:
             raise ConfigError(unknown_name(f"option of {component.name}", key, fields.union(supplied)))

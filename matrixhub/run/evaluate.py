@@ -11,7 +11,7 @@ from torch import Tensor
 
 from matrixhub.data.batching import shard
 from matrixhub.errors import DataError
-from matrixhub.run.feed import FeatureFeed, Feed, Rows
+from matrixhub.run.feed import Feed, RowFeed, Rows
 from matrixhub.run.model import ProductModel, Readout
 from matrixhub.run.ranks import together
 
@@ -44,12 +44,12 @@ def outputs_of(
     """Outputs by name over ``rows``, in their order, and the mask (N, T) of tokens, on every rank's CPU."""
     was_training = model.training
     model.eval()
-    size = ROW_BATCH if model.encoders else FEATURE_BATCH
+    size = FEATURE_BATCH if model.is_light else ROW_BATCH
     places = np.arange(len(rows))
     if accelerator.num_processes > 1:
         places = shard(places, accelerator.process_index, accelerator.num_processes)
     # Lengths of stored rows are known; those of others would be found by preparing them twice.
-    lengths = feed.lengths(rows) if model.encoders and isinstance(feed, FeatureFeed) else None
+    lengths = None if model.is_light or isinstance(feed, RowFeed) else feed.lengths(rows)
     if lengths is not None:
         places = places[np.argsort(lengths[places], kind="stable")]
     batches = [places[start : start + size] for start in range(0, len(places), size)]

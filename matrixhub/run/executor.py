@@ -22,6 +22,7 @@ from matrixhub.run.model import build
 from matrixhub.run.records import append_record, failure_record, log_unexpected
 from matrixhub.run.session import Session
 from matrixhub.run.targets import fit_targets
+from matrixhub.run.teach import used_rows
 from matrixhub.run.train import Given, Trained, own_failures, together_key, train_cells
 from matrixhub.run.transform import transformed
 
@@ -118,7 +119,8 @@ class Executor:
         table, splits = (self.results[need] for need in stage.needs[:2])
         outputs, inputs = (self._cell(stage).product[part] for part in ("outputs", "inputs"))
         if stage.kind == "generate":
-            answers_of(table, outputs, splits.test)
+            cell = self._cell(stage)
+            answers_of(table, outputs, used_rows(cell, Given(table, splits, stage.needs[1], {})))
         else:
             require_an_input(table, inputs)
             fit_targets(table, outputs, inputs, splits)
@@ -171,11 +173,11 @@ class Executor:
         return record
 
     def _generate(self, stage: Stage) -> dict[str, Any]:
-        cell, (table, splits) = self._cell(stage), self._needed(stage)
+        cell, given = self._cell(stage), self._given(stage)
         self._begin([cell])
-        answers = write_answers(cell, table, splits, self.session)
-        shared = self.workshop.written
-        record = finish_answers(cell, answers, table, splits=splits, session=self.session, shared=shared)
+        answers = write_answers(cell, given, self.session)
+        record = finish_answers(cell, answers, given, session=self.session, shared=self.workshop.written)
+        record["encode"] = {key: fact for key, fact in self.session.encoded.items() if key in stage.needs}
         self._keep(cell, record)
         return record
 
@@ -199,7 +201,7 @@ class Executor:
 
     def _given(self, stage: Stage) -> Given:
         table, splits, *features = self._needed(stage)
-        names = list(self._cell(stage).product["inputs"])
+        names = self._cell(stage).encoded
         # Where one input's hidden states are too large to be stored, all inputs are read from the rows.
         is_read = not features or None in features
         stored = {} if is_read else dict(zip(names, features, strict=True))

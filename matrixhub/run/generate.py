@@ -11,6 +11,7 @@ from accelerate.utils import gather_object
 
 from matrixhub.data.columns import Rows, as_columns, require_columns, values
 from matrixhub.errors import ConfigError, DataError, MatrixHubError, PluginError
+from matrixhub.plan.cell import prompt_inputs
 from matrixhub.plan.prompt import filled, text_of
 from matrixhub.protocols import Generator
 from matrixhub.run.encode import table_rows
@@ -20,6 +21,13 @@ from matrixhub.types import Generation
 Written = list[tuple[int, Generation]]
 """Texts and the places of their prompts."""
 
+Prefix = Callable[[Sequence[int]], "torch.Tensor | None"]
+"""What a generator reads before the prompts at these places (B, P, W); None where it reads nothing."""
+
+
+def no_prefix(places: Sequence[int]) -> None:
+    """Of generators that read texts only."""
+
 
 def prompts_of(table: pa.Table, product: Mapping[str, Any], output: str, rows: Rows) -> list[str]:
     """The prompts of some rows of a table, for one output.
@@ -27,11 +35,12 @@ def prompts_of(table: pa.Table, product: Mapping[str, Any], output: str, rows: R
     Raises:
         DataError: a column or a value is missing, or is no text; names the row.
     """
-    for name, one in product["inputs"].items():
+    told = prompt_inputs(product["inputs"])
+    for name, one in told.items():
         require_columns(table, as_columns(one["column"]), role=f"product.inputs.{name}.column")
-    columns = {name: values(table, one["column"], rows) for name, one in product["inputs"].items()}
+    columns = {name: values(table, one["column"], rows) for name, one in told.items()}
     with table_rows(rows):
-        return filled(product["outputs"][output]["prompt"], columns)
+        return filled(product["outputs"][output]["prompt"], columns, len(rows))
 
 
 def answers_of(table: pa.Table, outputs: Mapping[str, Any], rows: Rows) -> dict[str, list[str]]:
@@ -59,6 +68,7 @@ def write(
     prompts: Sequence[str],
     options: Mapping[str, Any],
     *,
+    prefix: Prefix = no_prefix,
     accelerator: Accelerator | None = None,
     on_rows: Callable[[int], None] = lambda count: None,
 ) -> list[Generation]:
@@ -70,6 +80,7 @@ def write(
         generator: in eval mode.
         prompts: of all rows.
         options: as in ``GenerateConfig``.
+        prefix: of prompts.
         accelerator: of this process; None writes all of them here.
         on_rows: told how many prompts each batch had.
 
@@ -83,11 +94,12 @@ def write(
     size = options["batch_size"]
     batches = [order[start : start + size] for start in range(0, len(order), size)]
     if accelerator is None:
-        found = _written(generator, prompts, batches, options=options, on_rows=on_rows)
+        found = _written(generator, prompts, batches, prefix=prefix, options=options, on_rows=on_rows)
     else:
         mine = batches[accelerator.process_index :: accelerator.num_processes]
         found = together(
-            accelerator, lambda: _written(generator, prompts, mine, options=options, on_rows=on_rows)
+            accelerator,
+            lambda: _written(generator, prompts, mine, prefix=prefix, options=options, on_rows=on_rows),
         )
         found = gather_object(found) if accelerator.num_processes > 1 else found
     return [text for _, text in sorted(found, key=lambda one: one[0])]
@@ -108,13 +120,16 @@ def _written(
     prompts: Sequence[str],
     batches: Sequence[Sequence[int]],
     *,
+    prefix: Prefix,
     options: Mapping[str, Any],
     on_rows: Callable[[int], None],
 ) -> Written:
     how = {key: value for key, value in options.items() if key != "batch_size"}
     found: Written = []
     for places in batches:
-        found += zip(places, _texts(generator, [prompts[place] for place in places], how), strict=True)
+        vectors = prefix(places)
+        given = how if vectors is None else {**how, "prefix_BPW": vectors}
+        found += zip(places, _texts(generator, [prompts[place] for place in places], given), strict=True)
         on_rows(len(places))
     return found
 

@@ -104,7 +104,7 @@ def encoder_of(spec: Mapping[str, Any], encoder: Any) -> Any:
 
 def own_copy(encoder: Any, *, shared: Iterable[Tensor] = ()) -> Any:
     """The encoder in memory of its own, but for the processor and these tensors."""
-    kept = [encoder.processor, *shared]
+    kept = [*filter(None, [getattr(encoder, "processor", None)]), *shared]
     return copy.deepcopy(encoder, {id(one): one for one in kept})
 
 

@@ -255,7 +255,7 @@ def name_rows(model: ProductModel, task: Task, rows: Rows, accelerator: Accelera
 
 def _lengths(model: ProductModel, task: Task, trainer: Mapping[str, Any]) -> Rows | None:
     """Cost of each training row, where grouping by it is wanted and saves anything."""
-    return task.feed.lengths(task.train) if trainer["group_by_length"] and model.encoders else None
+    return task.feed.lengths(task.train) if trainer["group_by_length"] and not model.is_light else None
 
 
 def _validate(model: ProductModel, task: Task, accelerator: Accelerator) -> dict[str, float]:

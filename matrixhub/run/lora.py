@@ -15,7 +15,7 @@ _BASE, _ADAPTER = ".base_layer.", ".lora_"
 
 
 def adapted(encoder: Any, options: Mapping[str, Any]) -> Any:
-    """A twin of a frozen encoder with new matrices in it, which alone train; all other weights are shared.
+    """A twin of a frozen encoder or generator with new matrices in it, which alone train; others are shared.
 
     Args:
         encoder: frozen.
@@ -39,7 +39,7 @@ def adapted(encoder: Any, options: Mapping[str, Any]) -> Any:
     try:
         made = inject_adapter_in_model(config, twin)
     except ValueError as error:
-        raise ConfigError(f"trainer.lora does not go with this encoder: {error}") from error
+        raise ConfigError(f"trainer.lora does not go with {type(encoder).__name__}: {error}") from error
     for module in made.modules():
         if hasattr(module, "running_mean"):
             # Its statistics are the frozen encoder's, which others share: they stay as they are.
@@ -74,7 +74,10 @@ def load_adapter(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 def _targets(encoder: nn.Module, names: list[str] | None) -> list[str]:
     """Full names of the modules that get matrices."""
-    fit = {n: m for n, m in encoder.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+    # A layer that shares the weights of an embedding is that embedding.
+    tied = {id(m.weight) for m in encoder.modules() if isinstance(m, nn.Embedding)}
+    layers = {n: m for n, m in encoder.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+    fit = {name: layer for name, layer in layers.items() if id(layer.weight) not in tied}
     if names is None:
         found = [name for name, module in fit.items() if isinstance(module, nn.Linear)]
     else:
@@ -82,5 +85,7 @@ def _targets(encoder: nn.Module, names: list[str] | None) -> list[str]:
     if not found:
         known = ", ".join(sorted({name.rpartition(".")[2] for name in fit})) or "none"
         what = "linear layers" if names is None else f"layers named {', '.join(names)}"
-        raise ConfigError(f"trainer.lora.targets: this encoder has no {what}. Choose from: {known}.")
+        raise ConfigError(
+            f"trainer.lora.targets: {type(encoder).__name__} has no {what}. Choose from: {known}."
+        )
     return found

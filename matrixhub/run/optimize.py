@@ -17,7 +17,7 @@ def parameter_groups(model: nn.Module, trainer: Mapping[str, Any]) -> list[dict[
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        lr = encoder_lr if name.startswith("encoders.") else trainer["lr"]
+        lr = encoder_lr if name.startswith(("encoders.", "generator.")) else trainer["lr"]
         decay = trainer["weight_decay"] if parameter.ndim > 1 else 0.0
         groups.setdefault((lr, decay), []).append(parameter)
     return [{"params": found, "lr": lr, "weight_decay": decay} for (lr, decay), found in groups.items()]

@@ -13,6 +13,7 @@ import torch
 
 from matrixhub.data.columns import as_columns, present_rows, values, without_inputs
 from matrixhub.errors import DataError
+from matrixhub.plan.cell import prompt_inputs
 from matrixhub.plan.prompt import filled
 from matrixhub.plugins import hub
 from matrixhub.run.encode import encode_rows, joined, table_rows, takes_nulls
@@ -38,7 +39,7 @@ class Product:
 
     Args:
         manifest: what the artifact says of itself.
-        model: encoders and readout, or a generator; in eval mode.
+        model: encoders and readout, with a generator where one writes; in eval mode.
         folder: where it was loaded from.
     """
 
@@ -148,7 +149,7 @@ class Product:
         return {name: self._values(table, name) for name in self.inputs}
 
     def _values(self, table: pa.Table, name: str) -> list[Any]:
-        nulls = not self.generates and takes_nulls(self._encoder(name))
+        nulls = name in self.model.modalities and takes_nulls(self._encoder(name))
         column, present = self.inputs[name]["column"], present_rows(table, self.inputs[name])
         found = values(table, column, words=self._words, nulls=nulls, present=present)
         if present is None:
@@ -197,19 +198,26 @@ class Product:
         self, by_input: Mapping[str, Sequence[Any]]
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None, list[bool]]:
         """Outputs by name, the mask of words, and which rows were cut."""
+        features, cut = self._features(by_input)
+        outputs, mask = self.model.readout(features)
+        return outputs, mask, cut.tolist()
+
+    @torch.inference_mode()
+    def _features(self, by_input: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Features], torch.Tensor]:
+        """Features of each input that is encoded, on the model's device, and which rows were cut."""
         self.model.eval()
         device = next(self.model.parameters()).device
         features: dict[str, Features] = {}
         cut = torch.zeros(len(next(iter(by_input.values()))), dtype=torch.bool)
         self._require_an_input(by_input)
-        for name, column in by_input.items():
+        for name in self.model.modalities:
+            column = by_input[name]
             is_optional = self.inputs[name].get("optional", False)
             rows = [i for i, value in enumerate(column) if not (is_optional and value is None)]
             found, truncated = self._encoded(name, [column[i] for i in rows], rows)
             cut[rows] |= truncated
             features[name] = spread(found, _flags(rows, len(column))) if is_optional else found
-        outputs, mask = self.model.readout({name: _moved(one, device) for name, one in features.items()})
-        return outputs, mask, cut.tolist()
+        return {name: _moved(one, device) for name, one in features.items()}, cut
 
     def _require_an_input(self, by_input: Mapping[str, Sequence[Any]]) -> None:
         if all(one.get("optional") for one in self.inputs.values()):
@@ -238,10 +246,22 @@ class Product:
         return [dict(zip(answers, row, strict=True)) for row in zip(*answers.values(), strict=True)]
 
     def _written(self, by_input: Mapping[str, Sequence[Any]]) -> dict[str, list[Prediction]]:
-        answers = {}
+        answers, num_rows = {}, len(next(iter(by_input.values())))
+        told = {name: by_input[name] for name in prompt_inputs(self.inputs)}
+        features, cut = self._features(by_input)
+
+        def prefix(places: Sequence[int]) -> torch.Tensor | None:
+            some = {name: Features(one.pooled_BD[list(places)]) for name, one in features.items()}
+            found: torch.Tensor | None = self.model.readout(some)
+            return found
+
         for name, output in self.outputs.items():
-            texts = write(self.model, filled(output["prompt"], by_input), self.manifest["generate"])
-            answers[name] = [Prediction(text.text, truncated=text.truncated) for text in texts]
+            prompts = filled(output["prompt"], told, num_rows)
+            texts = write(self.model.generator, prompts, self.manifest["generate"], prefix=prefix)
+            answers[name] = [
+                Prediction(text.text, truncated=text.truncated or was_cut)
+                for text, was_cut in zip(texts, cut.tolist(), strict=True)
+            ]
         return answers
 
     def _decoded(self, by_input: Mapping[str, Sequence[Any]]) -> dict[str, list[Prediction]]:

@@ -20,6 +20,7 @@ from matrixhub.protocols import SavesAssets
 from matrixhub.run.lora import adapted, load_adapter, split_state
 from matrixhub.run.model import ProductModel, Readout, build
 from matrixhub.run.product import Product
+from matrixhub.run.writer import Writer, bridge_for
 from matrixhub.types import Target
 
 READOUT = "readout.safetensors"
@@ -84,20 +85,41 @@ def save_product(
 
 
 def save_generator(
-    folder: Path, *, cell: Cell, generator: Any, record: Mapping[str, Any], shared: WrittenModules
+    folder: Path, *, cell: Cell, writer: Writer, record: Mapping[str, Any], shared: WrittenModules
 ) -> None:
-    """Write a product whose answers a generator writes. Parameters and errors as for ``save_product``."""
-    manifest = {**_manifest(cell), **facts(record)}
-    key, place, known = digest(cell.generator), Path("generator"), dict[str, str]()
+    """Write a product whose answers a generator writes. Parameters and errors as for ``save_product``.
+
+    Args:
+        writer: with all its encoders.
+    """
+    dims = {name: writer.encoders[m].dim for name, m in writer.modalities.items()}
+    manifest = {**_manifest(cell), "dims": dims, **facts(record)}
+    training = cell.training if cell.trainer else "frozen"
+    parts: list[tuple[Path, str, Any, Any]] = [
+        (Path("encoders", m, ENCODER), digest(cell.encoder[m]), one, one.state_dict())
+        for m, one in writer.encoders.items()
+    ]
+    state, adapter = split_state(writer.generator.state_dict(), is_adapted=training == "lora")
+    key = "" if training == "finetune" else digest(cell.generator)
+    parts.append((Path("generator", GENERATOR), key, writer.generator, state))
+    written: WrittenModules = {}
 
     def write(staging: Path) -> dict[str, str]:
+        known: dict[str, str] = {}
         (staging / CARD).write_text(model_card(manifest), encoding="utf-8", errors="replace")
-        state = generator.state_dict()
-        known.update(_put_module(generator, state, staging / place / GENERATOR, like=shared.get(key)))
-        return {(place / name).as_posix(): sha256 for name, sha256 in known.items()}
+        for place, key, module, tensors in parts:
+            digests = _put_module(module, tensors, staging / place, like=shared.get(key))
+            written.update({key: (folder / place.parent, digests)} if key else {})
+            known |= {(place.parent / name).as_posix(): sha256 for name, sha256 in digests.items()}
+        if cell.fusion:
+            save_weights(staging / READOUT, writer.readout.state_dict())
+        if adapter:
+            save_weights(staging / "generator" / ADAPTER, adapter)
+        return known
 
     write_artifact(folder, manifest, write)
-    shared.setdefault(key, (folder / place, known))
+    for key, one in written.items():
+        shared.setdefault(key, one)
 
 
 def artifact_folder(run_folder: Path, cell: Cell) -> Path:
@@ -193,12 +215,11 @@ def _load(path: Path, device: str, bases: dict[str, Any]) -> Product:
     manifest = read_manifest(path)
     try:
         _require_components(manifest)
-        if options := manifest.get("generator"):
-            files, weights = _files(manifest, Path("generator")), path / "generator" / GENERATOR
-            generator = _load_module("generator", options, weights, files=files, bases=bases)
-            return Product(manifest, generator.to(device), path)
+        if manifest.get("generator"):
+            return Product(manifest, _load_writer(path, manifest, bases).to(device), path)
         inputs = manifest["product"]["inputs"]
-        encoders = {m: _load_encoder(path, m, manifest, bases) for m in manifest["encoder"]}
+        lora = _lora(manifest)
+        encoders = {m: _load_encoder(path, m, manifest, bases, lora=lora) for m in manifest["encoder"]}
         readout = Readout(
             dims=manifest["dims"],
             fusion=manifest["fusion"],
@@ -213,6 +234,28 @@ def _load(path: Path, device: str, bases: dict[str, Any]) -> Product:
         raise ArtifactError(f"{path}: its manifest does not fit the installed plugins ({error}).") from error
     model = ProductModel(encoders, modalities, readout).eval().requires_grad_(False)
     return Product(manifest, model.to(device), path)
+
+
+def _load_writer(path: Path, manifest: Mapping[str, Any], bases: dict[str, Any]) -> Writer:
+    """The generator of an artifact, with what makes its prefix."""
+    inputs, options = manifest["product"]["inputs"], manifest["generator"]
+    weights, fusion = Path("generator", GENERATOR), manifest["fusion"]
+    generator = _load_adapted(
+        "generator", options, path=path, weights=weights, manifest=manifest, bases=bases, lora=_lora(manifest)
+    )
+    dims = manifest.get("dims", {})
+    bridge = bridge_for(generator, fusion, dims, outputs=manifest["product"]["outputs"], learns=False)
+    if fusion:
+        load_state(bridge, load_weights(path / READOUT))
+    encoders = {m: _load_encoder(path, m, manifest, bases, lora=None) for m in manifest["encoder"]}
+    modalities = {name: inputs[name]["modality"] for name in dims}
+    return Writer(generator, bridge, encoders, modalities).eval().requires_grad_(False)
+
+
+def _lora(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Options of the matrices that were trained, where any were."""
+    trainer: dict[str, Any] = manifest["trainer"]
+    return trainer["lora"] if trainer and way_of_training(trainer) == "lora" else None
 
 
 def best_device() -> str:
@@ -239,18 +282,34 @@ def _require_components(manifest: Mapping[str, Any]) -> None:
             ) from error
 
 
-def _load_encoder(path: Path, modality: str, manifest: Mapping[str, Any], bases: dict[str, Any]) -> Any:
-    """An encoder of an artifact, adapted where it was trained so."""
-    place = Path("encoders", modality)
-    files = _files(manifest, place)
-    adapter = files.pop((place / ADAPTER).as_posix(), None)
-    options, weights = manifest["encoder"][modality], path / place / ENCODER
-    base = _load_module("encoder", options, weights, files=files, bases=bases)
-    if way_of_training(manifest["trainer"]) != "lora":
+def _load_encoder(
+    path: Path, modality: str, manifest: Mapping[str, Any], bases: dict[str, Any], *, lora: Any
+) -> Any:
+    options, weights = manifest["encoder"][modality], Path("encoders", modality, ENCODER)
+    return _load_adapted(
+        "encoder", options, path=path, weights=weights, manifest=manifest, bases=bases, lora=lora
+    )
+
+
+def _load_adapted(
+    kind: str,
+    options: Mapping[str, Any],
+    *,
+    path: Path,
+    weights: Path,
+    manifest: Mapping[str, Any],
+    bases: dict[str, Any],
+    lora: Mapping[str, Any] | None,
+) -> Any:
+    """An encoder or generator of an artifact, adapted where it was trained so."""
+    files = _files(manifest, weights.parent)
+    adapter = files.pop((weights.parent / ADAPTER).as_posix(), None)
+    base = _load_module(kind, options, path / weights, files=files, bases=bases)
+    if not lora:
         return base
-    encoder = adapted(base, manifest["trainer"]["lora"])
-    load_adapter(encoder, load_weights(path / place / ADAPTER) if adapter else {})
-    return encoder
+    module = adapted(base, lora)
+    load_adapter(module, load_weights(path / weights.parent / ADAPTER) if adapter else {})
+    return module
 
 
 def _files(manifest: Mapping[str, Any], place: Path) -> dict[str, Any]:

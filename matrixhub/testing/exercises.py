@@ -52,7 +52,8 @@ def exercise_of(component: Component, task: str, declared: Mapping[str, list[Any
         case "encoder":
             return EncoderExercise(component, declared)
         case "fusion":
-            return FusionExercise(has_tokens="tokens" in component.consumes)
+            is_prefix = "prefix" in component.produces
+            return FusionExercise(has_tokens="tokens" in component.consumes, is_prefix=is_prefix)
         case "head":
             return HeadExercise(task)
         case "generator":
@@ -111,12 +112,12 @@ class EncoderExercise:
 
 
 class FusionExercise:
-    """Seeded features of two inputs."""
+    """Seeded features of two inputs; to one that makes a prefix, the width of its vectors is supplied too."""
 
     is_module = True
 
-    def __init__(self, *, has_tokens: bool = False) -> None:
-        self.supplied: dict[str, Any] = {"dims": dict(DIMS)}
+    def __init__(self, *, has_tokens: bool = False, is_prefix: bool = False) -> None:
+        self.supplied: dict[str, Any] = {"dims": dict(DIMS), **({"dim": D} if is_prefix else {})}
         self.has_tokens = has_tokens
 
     def inputs(self, module: Any) -> dict[str, Features]:

@@ -152,7 +152,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "unknown option": ("generator.tims=2", "Did you mean 'generator.times'"),
     "prompt without input": ("product.outputs.answer.prompt=hello", "names no input: write {text}"),
     "prompt of another": ("product.outputs.answer.prompt='{txt}'", "Did you mean 'text'"),
-    "an image": ("product.inputs.text.modality=image", "Input 'text' is image"),
+    "an image": ("product.inputs.text.modality=image", "reads texts only, and text (image)"),
     "temperature": ("generate.temperature=-1", "generate.temperature=-1.0: must be at least 0"),
     "top_p": ("generate.top_p=0", "generate.top_p=0.0: must be above 0"),
     "several tasks": (

@@ -13,6 +13,7 @@ from matrixhub.testing.checks import (  # noqa: F401, I001 - the order is that o
     head,
     toys,
     generator,
+    writing,
     source,
     transform,
     callback,

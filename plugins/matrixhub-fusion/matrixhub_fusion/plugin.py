@@ -1,6 +1,8 @@
 """What this plugin offers; imports nothing heavy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from matrixhub import Register, hookimpl
 
@@ -53,10 +55,30 @@ class CrossConfig:
     """Share of every input's projected features set to zero at random while training."""
 
 
+@dataclass
+class PrefixConfig:
+    """Vectors that a generator reads before its prompt: images, tables, texts in place of words."""
+
+    num_tokens: int = 8
+    """How many vectors."""
+    hidden: int = 512
+    """Width of the layer between features and vectors; 0 leaves it out."""
+    dropout: float = 0.1
+    """Share of the features set to zero at random while training."""
+
+
 @hookimpl
 def matrixhub_components(register: Register) -> None:
-    """Four fusions; only ``cross`` reads tokens."""
+    """Five fusions; only ``cross`` reads tokens, and ``prefix`` is for generators."""
     register("fusion", "weighted", "matrixhub_fusion.fusions:Weighted", config=WeightedConfig)
     register("fusion", "bilinear", "matrixhub_fusion.fusions:Bilinear", config=BilinearConfig)
     register("fusion", "shared", "matrixhub_fusion.fusions:Shared", config=SharedConfig)
     register("fusion", "cross", "matrixhub_fusion.cross:Cross", config=CrossConfig, consumes="tokens")
+    produces = ("pooled", "prefix")
+    register("fusion", "prefix", "matrixhub_fusion.prefix:Prefix", config=PrefixConfig, produces=produces)
+
+
+@hookimpl
+def matrixhub_config_dirs() -> Sequence[Path]:
+    """Presets."""
+    return [Path(__file__).parent / "conf"]

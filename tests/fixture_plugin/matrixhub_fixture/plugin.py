@@ -89,9 +89,29 @@ class EchoConfig:
     """How often the prompt is said."""
 
 
+@dataclass
+class ScribeConfig:
+    """Writes byte after byte what it was taught."""
+
+    width: int = 32
+    """Of its embeddings."""
+    context: int = 256
+    """Bytes of a prompt and its answer together."""
+    seed: int = 0
+    """Of its weights."""
+
+
+@dataclass
+class SpanConfig:
+    """One linear layer from all inputs to a prefix."""
+
+    num_tokens: int = 2
+    """Vectors of the prefix."""
+
+
 @hookimpl
 def matrixhub_components(register: Register) -> None:
-    """Encoders, a generator, a source, transforms."""
+    """Encoders, generators, a fusion for one of them, a source, transforms."""
     register(
         "encoder",
         "hash_text",
@@ -110,6 +130,17 @@ def matrixhub_components(register: Register) -> None:
     )
     register("source", "toy", "matrixhub_fixture.toy:ToySource", config=ToyConfig)
     register("generator", "echo", "matrixhub_fixture.echo:Echo", config=EchoConfig)
+    register(
+        "generator",
+        "scribe",
+        "matrixhub_fixture.scribe:Scribe",
+        config=ScribeConfig,
+        consumes=("text", "prefix"),
+        produces=("text", "loss"),
+    )
+    register(
+        "fusion", "span", "matrixhub_fixture.span:Span", config=SpanConfig, produces=("pooled", "prefix")
+    )
     register("transform", "join", "matrixhub_fixture.transforms:Join", config=JoinConfig)
     register("transform", "longer", "matrixhub_fixture.transforms:Longer", config=LongerConfig)
     register("transform", "distinct", "matrixhub_fixture.transforms:Distinct", config=DistinctConfig)

@@ -1,0 +1,74 @@
+"""Checks of generators that learn, or that read vectors before a prompt."""
+
+from typing import TYPE_CHECKING, Any
+
+from matrixhub.protocols import LearnsToWrite, TakesPrefix
+from matrixhub.testing.check import check, fail, skip
+from matrixhub.testing.compare import apart, is_finite, tolerance
+from matrixhub.testing.exercises import PROMPTS
+from matrixhub.testing.subject import Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ANSWERS = ("Paris.", "four, five, six", "more words")
+VECTORS = 3
+"""Of a prefix."""
+
+
+@check("generator", needs=("one_answer_a_prompt",))
+def learns_from_answers(subject: Subject) -> None:
+    """Registered to produce ``"loss"``, its ``loss`` gives one finite number a row, the same alone and among
+    others, with a gradient for its weights: the core takes means over rows, whatever batch they are in.
+
+    Mend: mean of -log p over the tokens of each answer, (B,); mask the prompt and the padding.
+    """
+    module = subject.build()
+    if "loss" not in subject.component.produces:
+        skip('it is not registered with produces="loss"')
+    if not isinstance(module, LearnsToWrite):
+        fail("it has no loss(prompts, answers)")
+    found: Any = module.loss(PROMPTS, ANSWERS)
+    if tuple(found.shape) != (len(PROMPTS),) or not is_finite(found):
+        fail(f"the loss of {len(PROMPTS)} rows is {found!r}, not one finite number for each")
+    for i, pair in enumerate(zip(PROMPTS, ANSWERS, strict=True)):
+        alone = module.loss([pair[0]], [pair[1]])[0]
+        if (difference := apart(alone, found[i])) > tolerance(found):
+            fail(f"alone the loss of a row differs by {difference:.3g} from that among others")
+    found.mean().backward()
+    if not any(one.grad is not None and bool(one.grad.any()) for one in module.parameters()):
+        fail("no gradient reaches its weights")
+
+
+@check("generator", needs=("one_answer_a_prompt", "deterministic_in_eval"))
+def reads_a_prefix(subject: Subject) -> None:
+    """Registered to consume ``"prefix"``, it has width and spread of its embeddings, and answers alike behind
+    vectors, before an empty prompt too, alone and among others; where it learns they have a gradient.
+
+    Mend: put prefix_BPW between the embedding of the token that begins a text and those of the prompt.
+    """
+    module: Any = subject.built
+    if "prefix" not in subject.component.consumes:
+        skip('it is not registered with consumes="prefix"')
+    if not isinstance(module, TakesPrefix) or module.width < 1 or not module.spread > 0:
+        fail("it has no width and spread of its embeddings")
+    prompts, prefix_BPW = [*PROMPTS, ""], _prefix(module)
+    with subject.watched():
+        found = module.generate(prompts, max_new_tokens=8, prefix_BPW=prefix_BPW)
+        for i, prompt in enumerate(prompts):
+            (alone,) = module.generate([prompt], max_new_tokens=8, prefix_BPW=prefix_BPW[i : i + 1])
+            if alone.text != found[i].text:
+                fail(f"alone it answers {alone.text!r} behind a prefix, among others {found[i].text!r}")
+    if "loss" in subject.component.produces:
+        given = prefix_BPW[: len(PROMPTS)].requires_grad_()
+        module.loss(PROMPTS, ANSWERS, prefix_BPW=given).sum().backward()
+        if given.grad is None or not all(bool(one.any()) for one in given.grad.flatten(0, 1)):
+            fail("a vector of the prefix has no gradient: what makes it could not learn")
+
+
+def _prefix(module: Any) -> "Tensor":
+    """Of the prompts and an empty one, (B, P, W)."""
+    import torch
+
+    made = torch.Generator().manual_seed(4)
+    return module.spread * torch.randn(len(PROMPTS) + 1, VECTORS, module.width, generator=made)  # type: ignore[no-any-return]
