@@ -121,3 +121,10 @@ def test_an_empty_cell_of_a_csv_is_no_value_of_an_optional_input(tmp_path: Path,
         pa.table({"text": ["the blue thing", "the red thing"], "other": [None, "x"]})
     )
     assert [answer.value for answer in answers] == ["0", "1"]
+
+
+def test_a_generator_takes_no_row_that_lacks_an_input(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,answer\na,b\n")
+    with pytest.raises(mh.ConfigError, match="a generator answers no row that lacks an input"):
+        mh.plan(["product=generation", f"product.source.path={tmp_path}/rows.csv", "generator=echo",
+                 "product.inputs.text.optional=true"])  # fmt: skip
