@@ -1,0 +1,83 @@
+"""What this plugin offers; imports nothing heavy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matrixhub import MISSING, Register, hookimpl
+
+matrixhub_api = 1
+
+
+@dataclass
+class ModelConfig:
+    """What generators of both kinds are built from, and how they write."""
+
+    checkpoint: str = MISSING
+    """Hub id, folder, or package:<import name>/<path inside>."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    gguf_file: str | None = None
+    """Name of a GGUF file in the checkpoint, which then holds weights and tokenizer."""
+    sha256: str | None = None
+    """Expected digest of the weight file of a folder or package."""
+    pretrained: bool = True
+    """Load the weights; False builds the architecture with seeded random ones."""
+    dtype: str = "float32"
+    """Precision of the weights: float32, bfloat16 or float16."""
+    attention: str = "sdpa"
+    """Attention implementation: sdpa, eager or flash_attention_2."""
+    context: int | None = None
+    """Most tokens of a prompt and its answer together; None is as many as the model was made for."""
+    overflow: str = "truncate"
+    """A prompt that is too long is cut (truncate), or answered piece by piece (chunk); both are marked."""
+    merge: str = "join"
+    """Answers to pieces are put one after the other (join), or these are answered once more (again)."""
+    num_beams: int = 1
+    """Beams of a beam search, for temperature 0; 1 is greedy."""
+    num_rows: int = 16
+    """Answers written at a time, where more prompts than that are given at once."""
+    budget: int = 8192
+    """Padded tokens of prompts that are read at a time."""
+
+
+@dataclass
+class CausalConfig(ModelConfig):
+    """Any causal language model that transformers' ``AutoModelForCausalLM`` can build."""
+
+    chat: bool | None = None
+    """Put the prompt into the checkpoint's chat template; None does so where it has one."""
+    system: str = ""
+    """What the model is told before the prompt, in a chat."""
+
+
+@dataclass
+class Seq2SeqConfig(ModelConfig):
+    """Any model that transformers' ``AutoModelForSeq2SeqLM`` can build."""
+
+
+@hookimpl
+def matrixhub_components(register: Register) -> None:
+    """Two generators, many checkpoints."""
+    register(
+        "generator",
+        "causal",
+        "matrixhub_generation.causal:build",
+        config=CausalConfig,
+        consumes=("text", "prefix"),
+        produces="loss",
+    )
+    register(
+        "generator",
+        "seq2seq",
+        "matrixhub_generation.seq2seq:build",
+        config=Seq2SeqConfig,
+        consumes="text",
+        produces="loss",
+    )
+
+
+@hookimpl
+def matrixhub_config_dirs() -> Sequence[Path]:
+    """Presets of well-known checkpoints, and products that need a generator."""
+    return [Path(__file__).parent / "conf"]

@@ -1,0 +1,108 @@
+"""Greedy answers are those of transformers, alone or among others, however rows are put together."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from matrixhub import ConfigError
+from tests.toy_generators import CAUSAL, SEQ2SEQ, build
+
+all_families = pytest.mark.parametrize("family", (*CAUSAL, *SEQ2SEQ))
+all_causal = pytest.mark.parametrize("family", CAUSAL)
+
+PROMPTS = [
+    "The capital of France is",
+    "a",
+    "Summarize the text below in one sentence, and say nothing else. 今天天气很好。",
+    "A quiet film",
+    "",
+    "Rome, and that of Italy, and Paris",
+    "这部电影",
+]
+
+
+def by_hand(generator: Any, prompt: str, **options: Any) -> str:
+    """What ``generate`` of transformers answers to one prompt."""
+    ids = torch.tensor([generator.tokenizer(prompt)["input_ids"] or [1]])
+    found = generator.model.generate(
+        input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, pad_token_id=0, **options
+    )[0]
+    new = found[1:] if generator.model.config.is_encoder_decoder else found[ids.shape[1] :]
+    return str(generator.tokenizer.decode(new, skip_special_tokens=True)).lstrip()
+
+
+def texts(generator: Any, prompts: list[str], **options: Any) -> list[str]:
+    return [one.text for one in generator.generate(prompts, **{"max_new_tokens": 12, **options})]
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 4, 16])
+@all_families
+def test_greedy_answers_are_those_of_transformers(family: str, num_rows: int) -> None:
+    generator = build(family, num_rows=num_rows)
+    wanted = [by_hand(generator, prompt, max_new_tokens=12) for prompt in PROMPTS]
+    assert len(set(wanted)) > 4
+    assert texts(generator, PROMPTS) == wanted
+    assert [texts(generator, [prompt])[0] for prompt in PROMPTS] == wanted
+
+
+@all_families
+def test_beams_are_those_of_transformers(family: str) -> None:
+    generator = build(family, num_beams=3, num_rows=4)
+    wanted = [by_hand(generator, prompt, max_new_tokens=8, num_beams=3) for prompt in PROMPTS]
+    assert texts(generator, PROMPTS, max_new_tokens=8) == wanted
+    with pytest.raises(ConfigError, match=r"num_beams=3 .* temperature=0.5"):
+        texts(generator, PROMPTS, temperature=0.5)
+
+
+@all_causal
+def test_rows_of_any_length_come_and_go(family: str) -> None:
+    generator = build(family, num_rows=4)
+    prompts = [prompt * count for count in (1, 2, 1) for prompt in PROMPTS]
+    ends = [" ", "a", "t"]
+    wanted = [texts(generator, [prompt], stop=ends)[0] for prompt in prompts]
+    lengths = {one.num_tokens for one in generator.generate(prompts, max_new_tokens=12, stop=ends)}
+    assert len(lengths) > 3
+    assert texts(generator, prompts, stop=ends) == wanted
+
+
+@all_causal
+def test_a_shared_beginning_is_read_once(family: str) -> None:
+    generator = build(family, num_rows=2)
+    shared = "Summarize the text below in one sentence, and say nothing else. "
+    prompts = [shared + prompt for prompt in PROMPTS]
+    wanted = [texts(generator, [prompt])[0] for prompt in prompts]
+    read: list[int] = []
+    handle = generator.model.get_input_embeddings().register_forward_hook(
+        lambda module, given, output: read.append(given[0].numel()) if given[0].shape[1] > 1 else None
+    )
+    assert texts(generator, prompts) == wanted
+    handle.remove()
+    whole = sum(len(generator.tokenizer(prompt)["input_ids"]) for prompt in prompts)
+    assert sum(read) < 0.75 * whole
+
+
+@all_families
+def test_what_is_drawn_depends_on_prompt_and_seed_alone(family: str) -> None:
+    generator = build(family, num_rows=3)
+    drawn = texts(generator, PROMPTS, temperature=1.0, seed=5)
+    torch.manual_seed(0)
+    state = torch.random.get_rng_state()
+    assert texts(generator, PROMPTS[::-1], temperature=1.0, seed=5) == drawn[::-1]
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert texts(generator, PROMPTS, temperature=1.0, seed=6) != drawn
+    assert texts(generator, PROMPTS, temperature=1.0, top_p=1e-6) == texts(generator, PROMPTS)
+
+
+@all_families
+def test_a_stream_is_the_answer_in_pieces(family: str) -> None:
+    generator = build(family)
+    for prompt in PROMPTS:
+        for how in ({}, {"temperature": 1.0, "seed": 3}):
+            (whole,) = texts(generator, [prompt], **how)
+            stop = [whole[len(whole) // 2 :][:3]] if len(whole) > 6 else []
+            for ends in ([], stop):
+                (wanted,) = texts(generator, [prompt], stop=ends, **how)
+                pieces = list(generator.stream(prompt, max_new_tokens=12, stop=ends, **how))
+                assert "".join(pieces) == wanted
+    assert len(list(generator.stream(PROMPTS[0], max_new_tokens=12))) > 1
