@@ -14,6 +14,7 @@ OF_MODALITY = {"text": "product=text", "image": "product=image"}
 OF_PRODUCT = {
     "tabular": ["product.source.path=x.csv", "product.inputs.row.column=[text]"],
     "generation": ["generator=fixture.echo"],
+    "caption": ["product.source.path=x.csv", "product.source.paths=[]", "generator=fixture.scribe"],
 }
 """What a product wants to be told beside its path."""
 
