@@ -15,9 +15,6 @@ def generation_objections(cell: Cell, hub: Hub) -> Iterator[str]:
     inputs, outputs = cell.product["inputs"], cell.product["outputs"]
     if others := sorted({o["task"] for o in outputs.values()} - {GENERATION}):
         yield f"generation does not go with {', '.join(others)}: make it a product of its own."
-    for name, one in inputs.items():
-        if one.get("optional"):
-            yield f"Input '{name}' is optional, and a generator needs all of them."
     yield from _able(cell, hub)
     told = [name for name in inputs if name not in cell.encoded]
     for name, output in outputs.items():
@@ -41,6 +38,8 @@ def _able(cell: Cell, hub: Hub) -> Iterator[str]:
     if "loss" not in generator.produces:
         what = "its prefix cannot be trained" if cell.training == "frozen" else "trainer=frozen leaves it so"
         yield f"Generator '{generator.name}' does not learn: {what}."
+    if cell.trainer.get("balance", "fixed") != "fixed":
+        yield f"trainer.balance={cell.trainer['balance']} is for heads: leave it out with a generator."
     if cell.training == "partial":
         yield "trainer.trainable_layers is for encoders: a generator trains by trainer=lora or finetune."
     if not cell.trainer["monitor"].endswith(("loss", ".perplexity")):

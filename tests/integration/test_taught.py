@@ -85,6 +85,22 @@ def test_the_artifact_answers_images_with_texts(captions: mh.Run, tmp_path: Path
     assert record["artifact_bytes"] > 0
 
 
+def test_predict_and_evaluate(captions: mh.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    artifact, rows = captions.records[0]["artifact"], mh.create("source", "fixture.toy", rows=6).read()
+    table = ["image,label"]
+    for i, row in enumerate(rows.select(["image", "label"]).to_pylist()):
+        (tmp_path / f"{i}.png").write_bytes(row["image"]["bytes"])
+        table.append(f"{i}.png,{row['label']}")
+    assert main(["predict", artifact, str(tmp_path)]) == 0
+    said = [json.loads(line)["predicted_said"] for line in capsys.readouterr().out.splitlines()]
+    assert said == [answer.value for answer in captions.load("caption").predict_table(rows)]
+    (tmp_path / "rows.csv").write_text("\n".join(table))
+    assert main(["evaluate", artifact, str(tmp_path / "rows.csv"), "--paths", "image", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    right = sum(map(str.__eq__, said, rows["label"].to_pylist()))
+    assert found["metrics"]["said"]["exact_match"] == pytest.approx(right / 6)
+
+
 def test_only_the_bridge_trains_before_a_frozen_generator(tmp_path: Path) -> None:
     done = run(tmp_path, "product=caption")
     (record,) = done.records
@@ -148,8 +164,9 @@ REFUSED = {
     "'fixture.echo' does not learn": ("product=named", "generator=echo", "trainer=finetune"),
     "trains by trainer=lora or finetune": ("product=named", "trainer=partial"),
     "names image, which is no text": ("product=both", "product.outputs.said.prompt='{image} is'"),
-    "is optional, and a generator": ("product=both", "product.inputs.image.optional=true"),
+    "a generator answers no row that lacks": ("product=both", "product.inputs.image.optional=true"),
     "a generator trains by loss": ("product=caption", "trainer.monitor=said.f1"),
+    "trainer.balance=uncertainty is for heads": ("product=caption", "trainer.balance=uncertainty"),
     "trainer.epochs=0: must be at least 1": ("product=caption", "trainer.epochs=0"),
 }
 

@@ -23,10 +23,10 @@ def learns_from_answers(subject: Subject) -> None:
 
     Mend: mean of -log p over the tokens of each answer, (B,); mask the prompt and the padding.
     """
-    module = subject.build()
+    module: Any = subject.build()
     if "loss" not in subject.component.produces:
         skip('it is not registered with produces="loss"')
-    if not isinstance(module, LearnsToWrite):
+    if not isinstance(subject.built, LearnsToWrite):
         fail("it has no loss(prompts, answers)")
     found: Any = module.loss(PROMPTS, ANSWERS)
     if tuple(found.shape) != (len(PROMPTS),) or not is_finite(found):
@@ -50,7 +50,7 @@ def reads_a_prefix(subject: Subject) -> None:
     module: Any = subject.built
     if "prefix" not in subject.component.consumes:
         skip('it is not registered with consumes="prefix"')
-    if not isinstance(module, TakesPrefix) or module.width < 1 or not module.spread > 0:
+    if not isinstance(subject.built, TakesPrefix) or module.width < 1 or not module.spread > 0:
         fail("it has no width and spread of its embeddings")
     prompts, prefix_BPW = [*PROMPTS, ""], _prefix(module)
     with subject.watched():
