@@ -29,7 +29,7 @@ KEPT = {
     "lora": "frozen, with trained low-rank matrices",
     "finetune": "trained too",
 }
-"""What became of the encoders, by their way of training."""
+"""What became of the encoders, or of the generator, by their way of training."""
 
 
 def model_card(manifest: Mapping[str, Any]) -> str:
@@ -163,14 +163,13 @@ def _taught(manifest: Mapping[str, Any]) -> str:
     rows, trainer = manifest["num_rows"], manifest["trainer"]
     if not trainer:
         return "Nothing was trained: "
-    way = {"frozen": "frozen", "lora": "with trained low-rank matrices", "finetune": "trained too"}
     prefix = ""
     if fusion := manifest["fusion"]:
         encoders = ", ".join(f"{_code(one['name'])} of {m}" for m, one in manifest["encoder"].items())
         prefix = f" Features ({encoders}) were mapped to its prefix by {_code(fusion['name'])}."
     return (
         f"Rows: {rows['train']:,} to train on, {rows['validation']:,} to choose the epoch by. "
-        f"The generator was {way[way_of_training(trainer)]}.{prefix} "
+        f"Generator: {KEPT[way_of_training(trainer)]}.{prefix} "
     )
 
 
