@@ -34,8 +34,11 @@ UNTYPED_FIELD = {b"matrixhub": b"untyped"}
 SPLIT_COLUMN = "__split__"
 """Column a source adds when its rows come already split: ``train``, ``validation`` or ``test``."""
 
-TASKS = ("classification", "multilabel", "regression", "token_classification")
+TASKS = ("classification", "multilabel", "regression", "token_classification", "retrieval")
 """What an output can be asked to learn; the core reads and checks the targets of these."""
+
+RETRIEVAL = "retrieval"
+"""The task of an output that finds the second input of a row by the first, and back; it needs no target."""
 
 GENERATION = "generation"
 """The task of an output that a generator writes, as text; it needs no head."""

@@ -25,9 +25,9 @@ class OutputConfig:
     """One output of a product."""
 
     task: str = MISSING
-    """classification, multilabel, regression or token_classification; or generation, by a generator."""
-    target: str = MISSING
-    """Column that holds the right answers."""
+    """classification, multilabel, regression, token_classification or retrieval; or generation."""
+    target: str | None = None
+    """Column that holds the right answers; in retrieval, of what is the same item, where rows share one."""
     classes: list[Any] | None = None
     """Allowed labels in order; None learns them from the training rows."""
     separator: str = "|"

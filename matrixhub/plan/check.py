@@ -10,7 +10,7 @@ from matrixhub.errors import unknown_name
 from matrixhub.plan.cell import Cell
 from matrixhub.plan.generation import generation_objections
 from matrixhub.plugins import Hub
-from matrixhub.types import GENERATION, TASKS
+from matrixhub.types import GENERATION, RETRIEVAL, TASKS
 
 
 def objections(cell: Cell, hub: Hub) -> list[str]:
@@ -51,12 +51,20 @@ def _product(cell: Cell) -> Iterator[str]:
         yield "token_classification reads the tokens of one input; this product has several."
     if cell.level == "tokens" and any(o["task"] != "token_classification" for o in outputs.values()):
         yield "token_classification cannot share a head level with other tasks: make it a product of its own."
+    yield from _targets(outputs)
     for name in (name for name, one in inputs.items() if cell.generator and one.get("optional")):
         yield f"product.inputs.{name}.optional: a generator answers no row that lacks an input."
     split = cell.product["split"]
     fractions = split["fractions"]
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         yield f"product.split.fractions={fractions}: three shares (train, validation, test) that add up to 1."
+
+
+def _targets(outputs: dict[str, Any]) -> Iterator[str]:
+    for name, output in outputs.items():
+        if output["target"] is None and output["task"] != RETRIEVAL:
+            key = f"product.outputs.{name}.target"
+            yield f"{key} is not set: add {key}=COLUMN."
 
 
 _AT_LEAST = {"epochs": 1, "batch_size": 1, "accumulation": 1, "weight_decay": 0, "warmup": 0, "seed": 0}

@@ -138,7 +138,7 @@ class Executor:
         columns = [name for column in spec["columns"].values() for name in as_columns(column)]
         for name, column in spec["columns"].items():
             require_columns(table, as_columns(column), role=f"product.inputs.{name}.column")
-        require_columns(table, [spec["target"]], role="the target of an output")
+        require_columns(table, [spec["target"]] if spec["target"] else [], role="the target of an output")
         options = {k: v for k, v in spec["split"].items() if k != "fractions"}
         return self.session.together(
             lambda: make_splits(

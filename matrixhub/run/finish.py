@@ -18,12 +18,14 @@ from matrixhub.plan.cell import digest
 from matrixhub.run.baselines import Baseline, baselines
 from matrixhub.run.details import details
 from matrixhub.run.feed import num_truncated
+from matrixhub.run.finding import finding
 from matrixhub.run.model import ProductModel
 from matrixhub.run.price import Latencies, artifact_bytes
 from matrixhub.run.records import record_head, strict
 from matrixhub.run.saved import WrittenModules, artifact_folder, save_product
 from matrixhub.run.session import Session
 from matrixhub.run.train import Given, Trained
+from matrixhub.types import RETRIEVAL
 
 FEW_TEST_ROWS = 5
 """Of a class; with fewer the user is told."""
@@ -111,6 +113,8 @@ def _baselines(
 ) -> list[Baseline]:
     # One that all rows have says more of them.
     first = min(cell.product["inputs"].values(), key=lambda one: bool(one.get("optional")))
+    if cell.product["outputs"][output]["task"] == RETRIEVAL:
+        return _finding(cell, output, trained, given, model=model)
     modality, present = first["modality"], present_rows(given.table, first)
     # Scored by the head's own metrics, which those of one plugin have in common.
     scored_by = cell.head["name"].partition(".")[0] if cell.head else ""
@@ -130,6 +134,21 @@ def _baselines(
             encoder=encoder,  # type: ignore[arg-type]
         )
     return workshop.baselines[key]
+
+
+def _finding(
+    cell: Cell, output: str, trained: Trained, given: Given, *, model: ProductModel
+) -> list[Baseline]:
+    inputs, test = cell.product["inputs"].values(), given.splits.test
+    first, second = (values(given.table, one["column"], test) for one in inputs)
+    (encoder, *others) = {one["modality"]: model.encoders[one["modality"]] for one in inputs}.values()
+    return finding(
+        model.readout.head(output),
+        first=first,
+        second=second,
+        targets=trained.targets.encoded[output][torch.from_numpy(test)],
+        encoder=None if others else encoder,  # type: ignore[arg-type]
+    )
 
 
 def _record(cell: Cell, trained: Trained, given: Given) -> dict[str, Any]:

@@ -18,7 +18,7 @@ MOST_TARGETS = 4_000
 NORMAL_95, STUDENT_95 = 1.959964, 2.093024
 """Two-sided quantiles: the normal one, and Student's for ``GROUPS - 1`` degrees of freedom."""
 
-SHARES = frozenset({"accuracy", "micro_f1", "macro_f1", "entity_f1", "r2"})
+SHARES = frozenset({"accuracy", "micro_f1", "macro_f1", "entity_f1", "r2", "recall_at_10"})
 """Metrics that are 1 at best, so that no interval ends above it."""
 
 Interval = tuple[float, float]

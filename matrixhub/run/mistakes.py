@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from torch import Tensor
 
 from matrixhub.data.columns import values
 from matrixhub.protocols import Head
-from matrixhub.types import Prediction, Target
+from matrixhub.types import RETRIEVAL, Prediction, Target
 
 MOST_ERRORS, MOST_CHARACTERS, PATH_PARTS = 10, 200, 3
 MISSING = "(missing)"
+FOUND_AT_ONCE = 1024
+"""Rows that are compared with all others at a time."""
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -42,6 +45,8 @@ def worst_errors(
         ``num_wrong`` (None for numbers, which are never quite right) and ``errors``, each with ``row``
         (in the table, counted from 1), ``input``, ``truth``, ``answer`` and ``score``, its confidence.
     """
+    if spec.task == RETRIEVAL:
+        return found_wrong(outputs, targets, inputs=inputs, table=table, rows=rows)
     wrong, badness = _wrong(outputs, targets, spec.task)
     worst = badness.topk(min(MOST_ERRORS, len(badness)))
     chosen = worst.indices[worst.values > 0]
@@ -63,6 +68,38 @@ def worst_errors(
             }
         )
     return {"num_wrong": None if wrong is None else int(wrong.sum()), "errors": errors}
+
+
+def found_wrong(
+    outputs: Tensor, targets: Tensor, *, inputs: Mapping[str, Any], table: pa.Table, rows: Rows
+) -> dict[str, Any]:
+    """Rows whose first input finds another second input before a right one, by how much; as ``worst_errors``.
+
+    Args:
+        outputs: (N, 2E), first and second input side by side.
+        targets: (N, 2), as ``number_pairs`` gives them.
+        inputs, table, rows: as for ``worst_errors``.
+    """
+    first_NE, second_NE = outputs.chunk(2, dim=-1)
+    found = [(part @ second_NE.T).max(dim=1) for part in torch.split(first_NE, FOUND_AT_ONCE)]
+    best_N, place_N = (torch.cat([one[i] for one in found]) for i in range(2))
+    is_wrong = (targets != targets[place_N]).all(dim=1)
+    badness = (best_N - (first_NE * second_NE).sum(dim=1)) * is_wrong
+    chosen = badness.topk(min(MOST_ERRORS, int(is_wrong.sum()))).indices
+    (name, first), (_, second) = inputs.items()
+    asked, right = (values(table, one["column"], rows[chosen.numpy()], nulls=True) for one in (first, second))
+    answers = values(table, second["column"], rows[place_N[chosen].numpy()], nulls=True)
+    errors = [
+        {
+            "row": int(rows[i]) + 1,
+            "input": {name: preview(asked[place], first["modality"])},
+            "truth": preview(right[place], second["modality"]),
+            "answer": preview(answers[place], second["modality"]),
+            "score": None,
+        }
+        for place, i in enumerate(chosen.tolist())
+    ]
+    return {"num_wrong": int(is_wrong.sum()), "errors": errors}
 
 
 def preview(value: Any, modality: str) -> str:

@@ -110,6 +110,22 @@ class Product:
         outputs, mask, _ = self._forward(self._columns(table))
         return outputs, mask
 
+    @torch.inference_mode()
+    def features_of(self, name: str, rows: pa.Table | Sequence[Any]) -> Features:
+        """What the encoder of one input says of values, on the model's device.
+
+        Args:
+            name: of the input.
+            rows: a table that has its columns, after ``transform``; or values.
+
+        Raises:
+            DataError: a value cannot be read; names the row.
+        """
+        self.model.eval()
+        column = self._values(rows, name) if isinstance(rows, pa.Table) else list(rows)
+        found, _ = self._encoded(name, column, range(len(column)))
+        return _moved(found, next(self.model.parameters()).device)
+
     def texts_of(self, table: pa.Table) -> dict[str, list[str]]:
         """What a generator writes for the rows of a table, by output.
 

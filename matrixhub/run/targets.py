@@ -9,10 +9,11 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from matrixhub.data.columns import is_marked, require_columns
+from matrixhub.data.columns import as_columns, is_marked, require_columns
+from matrixhub.data.pairs import number_pairs, require_different
 from matrixhub.data.splits import Splits
 from matrixhub.data.targets import Encoded, check_lengths, encode_target, fit_target
-from matrixhub.types import UNTYPED_FIELD, Target
+from matrixhub.types import RETRIEVAL, UNTYPED_FIELD, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,10 @@ def fit_targets(
     encoded: dict[str, Tensor] = {}
     used = np.sort(np.concatenate([splits.train, splits.validation, splits.test]))
     for name, output in outputs.items():
+        if output["task"] == RETRIEVAL:
+            specs[name], encoded[name] = Target(RETRIEVAL), _pairs(table, inputs, output)
+            require_different(encoded[name][torch.from_numpy(splits.train)].numpy())
+            continue
         column = output["target"]
         require_columns(table, [column], role=f"product.outputs.{name}.target")
         if output["task"] == "token_classification":
@@ -67,10 +72,17 @@ def encode_targets(
     """
     rows = np.arange(table.num_rows)
     for name, output in outputs.items():
+        if output["task"] == RETRIEVAL:
+            continue
         require_columns(table, [output["target"]], role=f"the target of output '{name}'")
         if output["task"] == "token_classification":
             _check_words(table, inputs, output["target"], rows)
-    return {name: encode_rows(table, outputs[name], spec, rows) for name, spec in specs.items()}
+    return {
+        name: _pairs(table, inputs, outputs[name])
+        if spec.task == RETRIEVAL
+        else encode_rows(table, outputs[name], spec, rows)
+        for name, spec in specs.items()
+    }
 
 
 def encode_rows(table: pa.Table, output: Mapping[str, Any], spec: Target, rows: Any) -> Tensor:
@@ -88,6 +100,11 @@ def encode_rows(table: pa.Table, output: Mapping[str, Any], spec: Target, rows: 
     whole = dense.new_zeros((table.num_rows, *dense.shape[1:]))
     whole[torch.from_numpy(rows)] = dense
     return whole
+
+
+def _pairs(table: pa.Table, inputs: Mapping[str, Any], output: Mapping[str, Any]) -> Tensor:
+    columns = [as_columns(one["column"]) for one in inputs.values()]
+    return torch.from_numpy(number_pairs(table, columns, output["target"]))
 
 
 def pad_tags(tags: Encoded) -> Tensor:

@@ -160,6 +160,8 @@ class HeadExercise:
 
         index_B = torch.arange(B) % C
         match self.task:
+            case "retrieval":
+                return torch.arange(B)[:, None].expand(B, 2)
             case "multilabel":
                 return torch.stack([index_B == 0, index_B < 2, index_B == 2], dim=1).float()
             case "regression":
@@ -191,6 +193,8 @@ class HeadExercise:
                 pooled_BD[:, :C] += 4 * one_hot(self.targets, C)
             case "multilabel":
                 pooled_BD[:, :C] += 4 * self.targets
+            case "retrieval":
+                pooled_BD[:, D // 2 :] = pooled_BD[:, : D // 2] + 0.5 * pooled_BD[:, D // 2 :]
             case "regression":
                 pooled_BD[:, 0] = (self.targets - 50) / 10
         return Features(pooled_BD, tokens_BTD * self.mask_BT[..., None], self.mask_BT)

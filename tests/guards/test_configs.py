@@ -13,6 +13,7 @@ FILES = [(folder, path) for folder in FOLDERS for path in sorted(folder.rglob("*
 OF_MODALITY = {"text": "product=text", "image": "product=image"}
 OF_PRODUCT = {
     "tabular": ["product.source.path=x.csv", "product.inputs.row.column=[text]"],
+    "search": ["product.source.path=x.csv"],
     "generation": ["generator=fixture.echo"],
     "caption": ["product.source.path=x.csv", "product.source.paths=[]", "generator=fixture.scribe"],
 }
@@ -60,6 +61,9 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x" / "cat").mkdir(parents=True)
     (tmp_path / "x" / "cat" / "1.jpg").touch()
     (tmp_path / "x.csv").write_text("text,label\na,b\n")
+    for package in ("emoji-datasource-google", "emojibase-data"):  # whose version a plan asks for
+        (tmp_path / "node_modules" / package).mkdir(parents=True)
+        (tmp_path / "node_modules" / package / "package.json").write_text('{"version": "1"}')
     monkeypatch.chdir(tmp_path)
 
 

@@ -50,14 +50,18 @@ def head_protocol(subject: Subject) -> None:
 
 @check("head", needs=("head_protocol",))
 def output_shape(subject: Subject) -> None:
-    """Outputs are (B, C), one number a class; (B,) for a regression; (B, T, C) for tags.
+    """Outputs are (B, C), one number a class; (B,) for a regression; (B, T, C) for tags; (B, 2E) for
+    retrieval, first and second input side by side.
 
     Mend: the last layer has target.num_outputs outputs; squeeze it for a regression.
     """
     shapes = {"regression": (B,), "token_classification": (B, T, C)}
     with subject.watched():
         found = tuple(subject.built(subject.inputs).shape)
-    if found != (wanted := shapes.get(subject.task, (B, C))):
+    if subject.task == "retrieval":
+        if len(found) != 2 or found[0] != B or found[1] % 2:
+            fail(f"outputs have shape {found}, and must have ({B}, 2E)")
+    elif found != (wanted := shapes.get(subject.task, (B, C))):
         fail(f"outputs have shape {found}, and must have {wanted}")
 
 
@@ -97,7 +101,8 @@ def padding_does_not_count(subject: Subject) -> None:
 @check("head", needs=("output_shape",))
 def one_prediction_a_row(subject: Subject) -> None:
     """``decode`` gives a ``matrixhub.Prediction`` for each row: a known label (a list of them for multilabel,
-    one a real word for tags), a number for a regression; scores are in 0..1, the label's own the highest.
+    one a real word for tags), a number for a regression or a similarity; scores are in 0..1, the label's own
+    the highest.
 
     Mend: apply softmax or sigmoid to the outputs, and take labels from target.classes in their order.
     """
@@ -131,6 +136,8 @@ def metrics_match_reference(subject: Subject) -> None:
 
     Mend: compare averages (macro is over the classes that occur), positions that do not count, and units.
     """
+    if subject.task == "retrieval":
+        skip("scikit-learn has no metric of it")
     outputs = subject.built(subject.inputs).detach()
     wanted = reference(subject.task, outputs, _exercise(subject).targets)
     for name, value in _metrics(subject, outputs).items():
@@ -175,7 +182,7 @@ def _fault(one: Any, task: str, num_words: int) -> str:
             )
         case "multilabel":
             good = not isinstance(one.value, str) and set(one.value) <= set(CLASSES)
-        case "regression":
+        case "regression" | "retrieval":
             good = isinstance(one.value, float)
         case _:
             good = len(one.value) == num_words and set(one.value) <= set(CLASSES)

@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from matrixhub.testing.check import check, fail
+from matrixhub.testing.check import check, fail, skip
 from matrixhub.testing.checks.head import decoded
 from matrixhub.testing.exercises import CLASSES, HeadExercise
 from matrixhub.testing.subject import Subject
@@ -40,6 +40,8 @@ def decode_inverts_targets(subject: Subject) -> None:
 
     Mend: index target.classes by the position of the output; undo for predictions what was done to targets.
     """
+    if subject.task == "retrieval":
+        skip("its answer is how similar two inputs are")
     exercise = subject.exercise
     assert isinstance(exercise, HeadExercise)
     answers = [prediction.value for prediction in decoded(subject, learned(subject).head)]

@@ -73,3 +73,11 @@ def test_a_package_that_lost_its_files_is_to_be_installed_again(modules: Path) -
     (modules / "emoji-datasource-google" / "emoji.json").unlink()
     with pytest.raises(DataError, match="npm install --force"):
         emoji(modules).read()
+
+
+def test_the_product_finds_drawings_by_their_labels(modules: Path) -> None:
+    made = plan(["product=emoji", f"product.source.path={modules}"])
+    (cell,) = made.cells.values()
+    assert (cell.fusion or {})["name"] == "retrieval.towers"
+    assert (cell.head or {})["name"] == "retrieval.contrastive"
+    assert [one["modality"] for one in cell.product["inputs"].values()] == ["text", "image"]

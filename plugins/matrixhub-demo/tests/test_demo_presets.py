@@ -9,7 +9,8 @@ from matrixhub import plan, resolve_checkpoint
 
 CONF = Path(plugin.__file__).parent / "conf"
 PRESETS = sorted(CONF.glob("encoder/*/*.yaml"))
-PRODUCTS = sorted(path.stem for path in CONF.glob("product/*.yaml"))
+PRODUCTS = sorted(path.stem for path in CONF.glob("product/*.yaml") if path.stem != "emoji")
+"""But emoji, whose rows pip does not install: see ``test_demo_emoji``."""
 
 
 def named(path: Path) -> str:

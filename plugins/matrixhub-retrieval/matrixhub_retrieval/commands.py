@@ -1,0 +1,158 @@
+"""``matrixhub index`` and ``matrixhub search``: torch is imported when all that was typed is right."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from matrixhub import ConfigError, DataError, create, list_components
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from matrixhub_retrieval.index import Found
+
+MOST_CHARACTERS = 60
+"""Of a column in a table of what was found."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}. See: {self.prog} --help")
+
+
+def index(argv: Sequence[str]) -> int:
+    """Make rows searchable, or add some to those that are."""
+    parser = _Parser(
+        prog="matrixhub index",
+        description="Make rows searchable by a product trained for retrieval. Where there is an index"
+        " already, rows are added to it, and only what is new is encoded.",
+    )
+    parser.add_argument("artifact", type=Path, metavar="ARTIFACT", help="folder of a trained product")
+    parser.add_argument(
+        "rows",
+        nargs="+",
+        metavar="ROWS",
+        help="csv, tsv, jsonl or parquet; a folder of images; or a source, such as demo.emoji",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="INDEX", help="default: beside ARTIFACT, as ARTIFACT.index"
+    )
+    parser.add_argument(
+        "--input", metavar="NAME", help="the input that rows are found by; default: the second"
+    )
+    parser.add_argument(
+        "--paths",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="columns that hold file paths, relative to the file's own folder",
+    )
+    args = parser.parse_args(argv)
+    tables = [_read(rows, args.paths) for rows in args.rows]
+    from matrixhub import load
+    from matrixhub_retrieval.folder import beside, load_index, save_index
+    from matrixhub_retrieval.index import SearchIndex
+
+    product, folder = load(args.artifact), args.out or beside(args.artifact)
+    found = load_index(folder, product) if folder.exists() else SearchIndex(product, args.input)
+    if args.input not in (None, found.name):
+        raise ConfigError(f"{folder} finds rows by '{found.name}': give --input={args.input} another --out.")
+    before, num_encoded = len(found), sum(found.add(table) for table in tables)
+    save_index(found, folder)
+    added = len(found) - before
+    print(f"{added:,} rows added ({num_encoded:,} encoded), {len(found):,} in {folder}", file=sys.stderr)
+    return 0
+
+
+def search(argv: Sequence[str]) -> int:
+    """Find rows."""
+    parser = _Parser(
+        prog="matrixhub search",
+        description="Find rows by a text, or by an image where the product reads images.",
+    )
+    parser.add_argument(
+        "index", type=Path, metavar="INDEX", help="as matrixhub index made it, or its ARTIFACT"
+    )
+    parser.add_argument("query", metavar="QUERY", help="a text, or the path of an image")
+    parser.add_argument("-k", type=_positive, default=10, metavar="NUMBER", help="of rows; default: 10")
+    parser.add_argument("--by", metavar="NAME", help="the input that QUERY is one of; default: what fits it")
+    parser.add_argument("--json", action="store_true", help="one JSON object a row")
+    args = parser.parse_args(argv)
+    from matrixhub_retrieval.folder import ABOUT, beside, load_index
+
+    folder = args.index if (args.index / ABOUT).is_file() else beside(args.index)
+    if not folder.is_dir():
+        raise DataError(f"{args.index} is no index, and has none. Type: matrixhub index {args.index} ROWS")
+    found = load_index(folder)
+    by = _input_of(args.query, found.product.inputs, found.name) if args.by is None else args.by
+    if by not in found.product.inputs:
+        raise ConfigError(f"--by={by}: this product reads {' and '.join(found.product.inputs)}.")
+    rows = found.search(args.query, by=by, k=args.k)
+    if args.json:
+        for one in rows:
+            print(
+                json.dumps(
+                    {"similarity": round(one.similarity, 6), **one.row}, ensure_ascii=False, default=str
+                )
+            )
+    else:
+        print("\n".join(_lines(rows)))
+    return 0
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is no number of rows")
+    return int(text)
+
+
+def _read(rows: str, paths: Sequence[str]) -> "pa.Table":
+    """The rows of a file, of a folder of images, or of a source with its defaults."""
+    if Path(rows).is_dir():
+        source = create("source", "core.images", path=rows, labelled=False)
+    elif not Path(rows).exists() and rows in {one.name for one in list_components("source")}:
+        source = create("source", rows)
+    else:
+        source = create("source", "core.table", path=rows, paths=list(paths))
+    table: pa.Table = source.read()
+    return table
+
+
+def _input_of(query: str, inputs: dict[str, Any], found_by: str) -> str:
+    """The input that a query is one of: one of texts, unless it is the path of a file.
+
+    Raises:
+        DataError: it is no file, and the product reads no texts.
+    """
+    names = sorted(inputs, key=lambda name: name == found_by)
+    is_file = Path(query).is_file()
+    texts = [name for name in names if inputs[name]["modality"] == "text"]
+    others = [name for name in names if name not in texts]
+    if is_file and others:
+        return others[0]
+    if not texts:
+        raise DataError(
+            f"there is no file {query}, and this product reads {inputs[names[0]]['modality']} alone."
+        )
+    return texts[0]
+
+
+def _lines(rows: "Sequence[Found]") -> list[str]:
+    """Columns of what was found, by their widths."""
+    if not rows:
+        return ["nothing: the index is empty"]
+    names = list(rows[0].row)
+    cells = [["", *names]] + [[f"{one.similarity:.3f}", *(_short(one.row[n]) for n in names)] for one in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    return [
+        "  ".join(f"{cell:<{wide}}" for cell, wide in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+
+
+def _short(value: Any) -> str:
+    text = "" if value is None else " ".join(str(value).split())
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"

@@ -1,0 +1,62 @@
+"""Two inputs brought into one space.
+
+Shape legend: B rows, D width of an input's features, E width of the space.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from matrixhub import ConfigError, Features
+
+
+class Towers(nn.Module):
+    """Layers of each input, which end in one space; both stand side by side there.
+
+    Features are normalized row by row first, for encoders differ in their size. Options as in
+    ``TowersConfig``.
+
+    Args:
+        dims: D of each named input.
+
+    Raises:
+        ConfigError: not two inputs, a width below 1, dropout outside 0 to 1, or shared layers for inputs of
+            two widths.
+    """
+
+    def __init__(
+        self, *, dims: Mapping[str, int], dim: int, hidden: int, dropout: float, shared: bool
+    ) -> None:
+        super().__init__()
+        if len(dims) != 2:
+            raise ConfigError(f"fusion=towers has one for each of two inputs; this product has {len(dims)}.")
+        if dim < 1 or hidden < 0 or not 0 <= dropout < 1:
+            raise ConfigError(
+                f"fusion: dim={dim}, hidden={hidden} and dropout={dropout}. dim must be at least 1, hidden at"
+                f" least 0, dropout 0 to below 1."
+            )
+        if shared and len(set(dims.values())) > 1:
+            wide = " and ".join(map(str, dims.values()))
+            raise ConfigError(f"fusion.shared=true, but features are {wide} wide: write fusion.shared=false.")
+        self.names, self.dim = list(dims), 2 * dim
+        widths = list(dims.values())[: 1 if shared else 2]
+        # A list and not a mapping: names of inputs need not be names of attributes.
+        self.layers = nn.ModuleList(_tower(wide, hidden, dim, dropout) for wide in widths)
+
+    def forward(self, features: Mapping[str, Features]) -> Features:
+        """Features (B, D of each input) by input to Features (B, 2E)."""
+        towers = [self.layers[0], self.layers[-1]]
+        sides: list[Tensor] = [
+            tower(features[name].pooled_BD) for name, tower in zip(self.names, towers, strict=True)
+        ]
+        return Features(torch.cat(sides, dim=-1))
+
+
+def _tower(wide: int, hidden: int, dim: int, dropout: float) -> nn.Sequential:
+    first: list[nn.Module] = [nn.LayerNorm(wide), nn.Dropout(dropout)]
+    if not hidden:
+        return nn.Sequential(*first, nn.Linear(wide, dim))
+    return nn.Sequential(
+        *first, nn.Linear(wide, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim)
+    )

@@ -1,0 +1,189 @@
+"""A product that is trained, indexed and searched through the command line."""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from matrixhub_retrieval.index import SearchIndex
+
+import matrixhub as mh
+from matrixhub import ConfigError, DataError
+from matrixhub.cli.main import main
+
+COLOURS = "red green blue gold pink grey teal lime plum navy rust sand jade mint rose wine"
+WORDS = re.findall(r"\w+", COLOURS)
+Told = Callable[..., tuple[int, str, str]]
+
+
+def phrases(count: int, start: int = 0) -> list[dict[str, str]]:
+    """Rows whose document says what the query says, and more."""
+    rows = []
+    for i in range(start, start + count):
+        words = [WORDS[i % 16], WORDS[(i // 16 + 3 * i + 1) % 16], WORDS[(i // 5 + 7) % 16]]
+        rows.append(
+            {"query": " ".join(words), "document": f"the {' and '.join(words)} number {i}", "id": str(i)}
+        )
+    return rows
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact of a product that finds documents."""
+    folder = tmp_path_factory.mktemp("search")
+    table = write(folder / "faq.csv", phrases(240))
+    run = mh.run(
+        [
+            *("product=search", "encoder/text=hash", "fusion.dim=32", "fusion.hidden=0", "trainer.lr=0.03"),
+            *(f"product.source.path={table}", f"output_dir={folder}/runs", f"cache_dir={folder}/cache"),
+            *("trainer.epochs=15", "fusion.dropout=0.0"),
+        ],
+        quiet=True,
+    )
+    (record,) = run.records
+    assert record["status"] == "done", record
+    scores, plain = record["metrics"]["match"], record["baselines"]["match"]
+    assert set(plain) == {"chance", "TF-IDF, untrained"} or set(plain) == {"chance"}
+    assert scores["recall_at_10"] > 0.8 > plain["chance"]["recall_at_10"] * 2
+    wrong = record["outputs"]["match"]
+    assert len(wrong["errors"]) == min(wrong["num_wrong"], 10)
+    assert all("number" in error["truth"] != error["answer"] for error in wrong["errors"])
+    return Path(record["artifact"])
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Told:
+    """Runs a command: its exit code, what it printed, and what it said."""
+
+    def call(*argv: Any) -> tuple[int, str, str]:
+        code = main([str(one) for one in argv])
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return call
+
+
+def test_an_exact_document_is_found_first(trained: Path, tmp_path: Path, told: Told) -> None:
+    rows, index = write(tmp_path / "rows.csv", phrases(60)), tmp_path / "index"
+    assert told("index", trained, rows, "--out", index)[0] == 0
+    wanted = phrases(60)[17]
+    code, out, _ = told("search", index, wanted["document"], "--by", "document", "-k", 3, "--json")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert (code, len(found), found[0]["id"]) == (0, 3, "17")
+    assert found[0]["similarity"] == pytest.approx(1, abs=1e-5)
+    assert found == sorted(found, key=lambda one: -one["similarity"])
+    assert set(found[0]) == {"similarity", "query", "document", "id"}
+
+
+def test_a_query_finds_its_document_and_the_table_shows_it(trained: Path, tmp_path: Path, told: Told) -> None:
+    index = tmp_path / "index"
+    told("index", trained, write(tmp_path / "rows.csv", phrases(60)), "--out", index)
+    hits = 0
+    for row in phrases(60)[:20]:
+        code, out, _ = told("search", index, row["query"], "-k", 5)
+        assert code == 0 and out.splitlines()[0].split() == ["query", "document", "id"]
+        hits += any(line.split()[-1] == row["id"] for line in out.splitlines()[1:])
+    assert hits >= 15
+
+
+def test_an_index_grows_and_encodes_only_what_is_new(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[int] = []
+    embed = SearchIndex.embed
+
+    def counted(self: SearchIndex, name: str, rows: Any) -> Any:
+        encoded.append(len(rows))
+        return embed(self, name, rows)
+
+    monkeypatch.setattr(SearchIndex, "embed", counted)
+    product = mh.load(trained)
+    grown, whole = SearchIndex(product), SearchIndex(product)
+    table = pa.Table.from_pylist(phrases(50))
+    assert grown.add(table.slice(0, 30)) == 30
+    again = table.slice(20, 30).append_column("price", pa.array(range(30)))
+    assert grown.add(table.slice(20, 30)) == 20 and len(grown) == 50
+    assert grown.add(again) == 0 and len(grown) == 80  # other columns, the same documents
+    assert encoded == [30, 20]
+    whole.add(table)
+    assert [f.row["id"] for f in whole.search("red gold", k=9)] == [
+        f.row["id"] for f in _once(grown.search("red gold", k=18))
+    ][:9]
+    np.testing.assert_array_equal(grown.vectors.get(25), whole.vectors.get(25))
+
+
+def _once(found: list[Any]) -> list[Any]:
+    return list({one.row["id"]: one for one in found}.values())
+
+
+def test_an_index_stands_beside_its_artifact_and_grows_there(
+    trained: Path, tmp_path: Path, told: Told
+) -> None:
+    first, more = write(tmp_path / "a.csv", phrases(30)), write(tmp_path / "b.csv", phrases(20, 30))
+    assert "30 rows added (30 encoded), 30 in" in told("index", trained, first)[2]
+    assert "20 rows added (20 encoded), 50 in" in told("index", trained, first, more)[2]
+    code, out, _ = told("search", trained, phrases(1, 44)[0]["document"], "--by", "document", "-k", 1)
+    assert code == 0 and out.splitlines()[1].endswith("44")
+
+
+def test_bad_input_gives_one_line(trained: Path, tmp_path: Path, told: Told) -> None:
+    rows = write(tmp_path / "rows.csv", [{"query": "a", "text": "b"}])
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "note.txt").write_text("mine")
+    good = write(tmp_path / "good.csv", phrases(5))
+    cases: dict[str, tuple[Any, ...]] = {
+        "no column 'document'": ("index", trained, rows, "--out", tmp_path / "i"),
+        "is no index, and has none": ("search", tmp_path, "red"),
+        "is no index. Make one": ("index", trained, good, "--out", tmp_path / "full"),
+        "no number of rows": ("search", tmp_path, "red", "-k", "0"),
+        "the following arguments are required": ("search", tmp_path),
+    }
+    for said, argv in cases.items():
+        code, out, err = told(*argv)
+        assert (code, out) == (2, "") and said in err and err.count("\n") == 1, err
+
+
+def test_a_damaged_index_is_refused(trained: Path, tmp_path: Path, told: Told) -> None:
+    index = tmp_path / "index"
+    told("index", trained, write(tmp_path / "rows.csv", phrases(9)), "--out", index)
+    vectors = index / "vectors.usearch"
+    vectors.write_bytes(vectors.read_bytes()[:-1] + b"x")
+    code, _, err = told("search", index, "red")
+    assert code == 2 and "vectors.usearch is damaged" in err
+
+
+def test_a_product_that_finds_nothing_is_refused() -> None:
+    class Other:
+        name, outputs, inputs = "topics", {"label": {"task": "classification"}}, {"text": {}}
+
+    with pytest.raises(DataError, match="trained for classification, not for retrieval"):
+        SearchIndex(Other())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["product.inputs.document.column=query"], "Both inputs read the column query"),
+        (["fusion=weighted"], "mixes the two inputs"),
+        (["product.inputs.document.optional=true"], "cannot be optional"),
+        (["head=linear"], "Head 'heads.linear' learns"),
+    ],
+)
+def test_what_cannot_be_found_is_refused_before_any_work(
+    tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    table = write(tmp_path / "faq.csv", phrases(5))
+    base = ["product=search", "encoder/text=hash", f"product.source.path={table}"]
+    with pytest.raises(ConfigError, match=message):
+        mh.plan([*base, *overrides])
