@@ -173,7 +173,8 @@ class Head(Protocol):
     ``dim``, the width of the features, and ``target``, a ``matrixhub.Target`` fitted on the training
     rows. Encoded targets are int64 (B,) for classification, float32 (B, C) for multilabel, float32
     (B,) for regression (in the units of the data), int64 (B, T) padded with -100 for
-    token_classification, where T counts words.
+    token_classification, where T counts words; int64 (B, 2) for retrieval, equal on one side where rows
+    belong together.
 
     Attributes:
         level: ``"pooled"`` or ``"tokens"``, the features it reads.
@@ -186,7 +187,7 @@ class Head(Protocol):
     higher_is_better: bool
 
     def __call__(self, features: Features) -> "Tensor":
-        """Outputs: (B, C), (B,) for regression, (B, T, C) for token_classification."""
+        """Outputs: (B, C), (B,) for regression, (B, T, C) for token_classification, (B, 2E) for retrieval."""
         ...
 
     def loss(self, outputs: "Tensor", targets: "Tensor") -> "Tensor":
