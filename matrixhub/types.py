@@ -43,6 +43,9 @@ RETRIEVAL = "retrieval"
 GENERATION = "generation"
 """The task of an output that a generator writes, as text; it needs no head."""
 
+TEXT_METRICS = ("rouge1", "rouge2", "rougeL", "bleu", "chrf")
+"""What an output of that task can be scored by, beside f1 and exact_match; needs libraries."""
+
 
 @dataclass(frozen=True, slots=True)
 class Features:

@@ -1,5 +1,6 @@
 """What keeps a generator from writing a product's answers, as sentences."""
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ from matrixhub.errors import unknown_name
 from matrixhub.plan.cell import Cell
 from matrixhub.plan.prompt import fields
 from matrixhub.plugins import Hub
-from matrixhub.types import GENERATION
+from matrixhub.types import GENERATION, TEXT_METRICS
 
 
 def generation_objections(cell: Cell, hub: Hub) -> Iterator[str]:
@@ -19,6 +20,7 @@ def generation_objections(cell: Cell, hub: Hub) -> Iterator[str]:
     told = [name for name in inputs if name not in cell.encoded]
     for name, output in outputs.items():
         yield from _prompt(f"product.outputs.{name}.prompt", output["prompt"], told, prefix=cell.encoded)
+        yield from _metrics(name, output.get("metrics") or [])
     if cell.generate is not None:
         yield from _options(cell.generate)
 
@@ -65,6 +67,15 @@ def _prompt(key: str, prompt: str | None, inputs: list[str], *, prefix: list[str
     for name in fields(prompt):
         if name not in (*inputs, *prefix):
             yield unknown_name(f"input in {key}", name, inputs)
+
+
+def _metrics(output: str, names: list[str]) -> Iterator[str]:
+    for name in names:
+        if name not in TEXT_METRICS:
+            yield unknown_name(f"metric of output '{output}':", name, TEXT_METRICS)
+    needed = {"sacrebleu" if name in ("bleu", "chrf") else "rouge_score" for name in names}
+    if absent := [name for name in sorted(needed) if importlib.util.find_spec(name) is None]:
+        yield f"Metrics of output '{output}' need {', '.join(absent)}: pip install 'matrixhub[texts]'."
 
 
 _AT_LEAST = {"max_new_tokens": 1, "batch_size": 1, "temperature": 0, "seed": 0}

@@ -9,6 +9,25 @@ from matrixhub.errors import DataError
 _FIELD = re.compile(r"\{(\w+)\}")
 
 
+class Prompt(str):
+    """A prompt that knows which part of it may be cut where it is too long.
+
+    Args:
+        before, value, after: what stands before its longest value, that value, and what stands behind it.
+    """
+
+    __slots__ = ("parts",)
+    parts: tuple[str, str, str]
+
+    def __new__(cls, before: str, value: str, after: str) -> "Prompt":
+        made = super().__new__(cls, f"{before}{value}{after}")
+        made.parts = (before, value, after)
+        return made
+
+    def __getnewargs__(self) -> tuple[str, str, str]:  # type: ignore[override]
+        return self.parts
+
+
 def fields(template: str) -> list[str]:
     """Names between braces, each once."""
     return list(dict.fromkeys(_FIELD.findall(template)))
@@ -29,11 +48,19 @@ def filled(template: str | None, columns: Mapping[str, Sequence[Any]], num_rows:
     if not names:
         return [template or ""] * num_rows
     template = f"{{{names[0]}}}" if template is None else template
-    prompts = []
+    prompts: list[str] = []
     for position, row in enumerate(zip(*columns.values(), strict=True)):
         texts = {name: text_of(value, position) for name, value in zip(names, row, strict=True)}
-        prompts.append(_FIELD.sub(lambda found, texts=texts: texts.get(found[1], found[0]), template))  # type: ignore[misc]
+        prompts.append(_prompt(template, texts))
     return prompts
+
+
+def _prompt(template: str, texts: Mapping[str, str]) -> Prompt:
+    # What is between braces is every second part.
+    parts = _FIELD.split(template)
+    said = [texts.get(part, f"{{{part}}}") if place % 2 else part for place, part in enumerate(parts)]
+    longest = max(range(1, len(said), 2), key=lambda place: len(said[place]), default=0)
+    return Prompt("".join(said[:longest]), said[longest], "".join(said[longest + 1 :]))
 
 
 def text_of(value: Any, position: int) -> str:

@@ -132,10 +132,11 @@ def _record(cell: Cell, answers: Answers, table: pa.Table, splits: Splits) -> di
     said = {name: [text.text for text in texts] for name, texts in answers.texts.items()}
     right, taught = answers.right, answers.taught
     history = taught.history
+    more = {name: output["metrics"] for name, output in cell.product["outputs"].items()}
     return {
         **record_head(cell, "done"),
         "main": {name: {"metric": METRIC, "higher_is_better": True} for name in said},
-        "metrics": strict({name: metrics(texts, right[name]) for name, texts in said.items()}),
+        "metrics": strict({name: metrics(texts, right[name], more[name]) for name, texts in said.items()}),
         "losses": {},
         "baselines": {name: _baselines(cell, name, right[name], table, splits=splits) for name in said},
         "num_rows": {
@@ -162,15 +163,15 @@ def _baselines(
     """What one gets without a generator: the first input said again, the commonest answer elsewhere."""
     if not cell.baseline:
         return {}
-    found = {}
+    found, more = {}, cell.product["outputs"][output]["metrics"]
     for one in list(prompt_inputs(cell.product["inputs"]).values())[:1]:
         said = values(table, one["column"], splits.test)
         inputs = [text_of(value, i) for i, value in enumerate(said)]
-        found["the input itself"] = metrics(inputs, right)
+        found["the input itself"] = metrics(inputs, right, more)
     target = table[cell.product["outputs"][output]["target"]].take(pa.array(splits.train)).to_pylist()
     if seen := Counter(str(answer) for answer in target if answer is not None):
         commonest = min(seen, key=lambda answer: (-seen[answer], answer))
-        found["commonest answer"] = metrics([commonest] * len(right), right)
+        found["commonest answer"] = metrics([commonest] * len(right), right, more)
     return found
 
 

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 METRIC = "f1"
 """The main one."""
 
+HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+"""Ranges of Chinese characters, for a pattern."""
+
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_TOKEN = re.compile(f"[{_HAN}]|[^\\s{_HAN}]+")
+_TOKEN = re.compile(f"[{HAN}]|[^\\s{HAN}]+")
 
 
 def tokens(text: str) -> list[str]:
@@ -35,10 +37,21 @@ def f1(said: str, truth: str) -> float:
     return 2 * common / (len(found) + len(wanted))
 
 
-def metrics(said: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
-    """Means over rows, of which there is at least one."""
+def metrics(said: Sequence[str], truth: Sequence[str], more: Sequence[str] = ()) -> dict[str, float]:
+    """Means over rows, of which there is at least one; then ``more`` of ``TEXT_METRICS``.
+
+    Raises:
+        PluginError: as ``likeness``.
+    """
     pairs = list(zip(said, truth, strict=True))
     return {
         METRIC: sum(f1(*pair) for pair in pairs) / len(pairs),
         "exact_match": sum(exact_match(*pair) for pair in pairs) / len(pairs),
+        **(_likeness(said, truth, more) if more else {}),
     }
+
+
+def _likeness(said: Sequence[str], truth: Sequence[str], more: Sequence[str]) -> dict[str, float]:
+    from matrixhub.run.likeness import likeness
+
+    return likeness(said, truth, more)

@@ -67,4 +67,8 @@ def _score_texts(product: Product, source: Source) -> Scores:
         first_row += table.num_rows
     if not first_row:
         raise DataError("there are no rows to score")
-    return Scores({}, {name: metrics(texts, right[name]) for name, texts in said.items()}, first_row)
+    found = {
+        name: metrics(texts, right[name], product.outputs[name].get("metrics", ()))
+        for name, texts in said.items()
+    }
+    return Scores({}, found, first_row)

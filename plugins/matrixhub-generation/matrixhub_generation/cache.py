@@ -17,6 +17,9 @@ ROOM = 64
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]
     """A layer that writes new tokens behind the old ones, where its parent copies all of them each time."""
 
+    keys: Tensor
+    values: Tensor
+
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> Any:
         """All keys and values, with the new ones."""
         if not self.is_initialized:

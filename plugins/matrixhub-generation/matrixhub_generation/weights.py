@@ -75,7 +75,7 @@ def load(given: ModelConfig, auto: Any) -> tuple[Any, Any]:
         if type(config) not in auto._model_mapping:
             raise ConfigError(f"'{given.checkpoint}' ({config.model_type}) is no model for {auto.__name__}.")
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, **hub)
-        return _model(given, path, auto, hub, config), tokenizer
+        return _model(given, path, auto, config=config, hub=hub), tokenizer
 
 
 def _resolved(given: ModelConfig) -> Path | str:
@@ -86,7 +86,7 @@ def _resolved(given: ModelConfig) -> Path | str:
     return resolve_checkpoint(given.checkpoint, sha256=given.sha256)
 
 
-def _model(given: ModelConfig, path: Path | str, auto: Any, hub: Mapping[str, Any], config: Any) -> Any:
+def _model(given: ModelConfig, path: Path | str, auto: Any, *, config: Any, hub: Mapping[str, Any]) -> Any:
     options = {"dtype": getattr(torch, given.dtype), "attn_implementation": given.attention}
     if not given.pretrained:
         model = auto.from_config(config, trust_remote_code=False, **options)

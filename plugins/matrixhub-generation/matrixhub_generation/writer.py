@@ -70,7 +70,7 @@ class Writer(nn.Module):
             ]
             texts = self._texts(rows, stop, **how)
             return [replace(text, truncated=cut) for text, (_, cut) in zip(texts, fitted, strict=True)]
-        return self._chunked(prompts, prefixes, room, stop, how)
+        return self._chunked(prompts, prefixes, room=room, stop=stop, how=how)
 
     def stream(
         self,
@@ -86,7 +86,7 @@ class Writer(nn.Module):
         prompt that is too long is cut. Arguments as of ``generate``.
         """
         ids, _ = self.reader.fitted(prompt, self.room(max_new_tokens))
-        how = self._how(stop, max_new_tokens, temperature, top_p, seed)
+        how = self._how(stop, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
         told = 0
         with torch.no_grad():
             for row in decode(self.steps, [Row(0, ids)], how):
@@ -114,7 +114,7 @@ class Writer(nn.Module):
         return [Generation(_cut(self._decoded(row.new), stop), len(row.new), row.ended) for row in rows]
 
     def _how(
-        self, stop: Sequence[str], max_new_tokens: int, temperature: float, top_p: float, seed: int
+        self, stop: Sequence[str], *, max_new_tokens: int, temperature: float, top_p: float, seed: int
     ) -> How:
         def stopped(ids: list[int]) -> bool:
             return bool(stop) and any(one in self._decoded(ids) for one in stop)
@@ -155,6 +155,7 @@ class Writer(nn.Module):
         self,
         prompts: Sequence[str],
         prefixes: Sequence[Tensor | None],
+        *,
         room: int,
         stop: Sequence[str],
         how: dict[str, Any],

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from matrixhub.config.compose import Job
+from matrixhub.errors import ConfigError
 from matrixhub.plan import make_plan
 from matrixhub.plan.cell import Cell
 from matrixhub.plan.picture import mermaid
@@ -41,3 +44,10 @@ def test_cells_of_one_generator_follow_each_other() -> None:
 def test_the_picture_shows_it_without_a_head() -> None:
     page = mermaid(make_plan([writing(1), writing(1, generate__seed=1), make_job()], make_hub()))
     assert "mail on acme.pen: 2 ×" in page
+
+
+def test_a_metric_that_there_is_not_is_refused_with_the_nearest() -> None:
+    scored = {"reply": {**REPLY["reply"], "metrics": ["rougeL", "blue"]}}
+    job = make_job(product__outputs=scored, generator={"name": "acme.pen", "dim": 1})
+    with pytest.raises(ConfigError, match=r"metric of output 'reply': 'blue'\. Did you mean 'bleu'"):
+        make_plan([job], make_hub())

@@ -1,11 +1,12 @@
 """Prompts: only the names of inputs between braces are special."""
 
+import pickle
 from typing import Any
 
 import pytest
 
 from matrixhub.errors import DataError
-from matrixhub.plan.prompt import fields, filled
+from matrixhub.plan.prompt import Prompt, fields, filled
 
 
 def test_a_template_is_filled_row_by_row() -> None:
@@ -25,3 +26,12 @@ def test_no_template_is_the_input_itself() -> None:
 def test_what_is_no_text_names_its_row() -> None:
     with pytest.raises(DataError, match="row 2: a prompt takes texts and numbers, not bytes"):
         filled("{text}", {"text": ["a", b"b"]}, 2)
+
+
+def test_a_prompt_knows_its_longest_value() -> None:
+    columns = {"text": ["a long text", "x"], "who": ["me", "somebody"]}
+    first, second = filled("{who} asks: {text}? {other}", columns, 2)
+    assert isinstance(first, Prompt) and isinstance(second, Prompt)
+    assert first.parts == ("me asks: ", "a long text", "? {other}")
+    assert second.parts == ("", "somebody", " asks: x? {other}")
+    assert pickle.loads(pickle.dumps(first)).parts == first.parts
