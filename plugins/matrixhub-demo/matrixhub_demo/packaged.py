@@ -110,7 +110,7 @@ class NodeRows(PackagedRows):
         """
         for requirement in self.requirement.split():
             self._version(requirement)
-        return Path(self.path)
+        return Path(self.path).resolve()
 
     def fingerprint(self) -> str:
         """The versions of the packages and of this plugin, and the options.

@@ -53,6 +53,12 @@ def test_a_drawing_comes_with_what_it_is_called_in_two_languages(modules: Path) 
     assert (digit["label"], digit["label_zh"], digit["tags"]) == ("keycap: 1", "按键: 1", "")
 
 
+def test_paths_are_absolute(modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(modules.parent)
+    table = emoji(Path(modules.name)).read()
+    assert all(Path(image).is_absolute() for image in table["image"].to_pylist())
+
+
 def test_another_version_of_a_package_makes_another_fingerprint(modules: Path) -> None:
     before = emoji(modules).fingerprint()
     assert before == emoji(modules).fingerprint() != emoji(modules, limit=1).fingerprint()

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -146,11 +147,17 @@ def _lines(rows: "Sequence[Found]") -> list[str]:
         return ["nothing: the index is empty"]
     names = list(rows[0].row)
     cells = [["", *names]] + [[f"{one.similarity:.3f}", *(_short(one.row[n]) for n in names)] for one in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    return [
-        "  ".join(f"{cell:<{wide}}" for cell, wide in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    ]
+    widths = [max(_wide(line[i]) for line in cells) for i in range(len(cells[0]))]
+    return ["  ".join(map(_padded, line, widths)).rstrip() for line in cells]
+
+
+def _padded(cell: str, width: int) -> str:
+    return cell + " " * (width - _wide(cell))
+
+
+def _wide(text: str) -> int:
+    """Places that a text takes on a terminal, where a Chinese character has two."""
+    return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)
 
 
 def _short(value: Any) -> str:

@@ -50,7 +50,7 @@ def test_the_scale_is_learned_and_bounded() -> None:
     made = head(temperature=1e-6)
     assert made(Features(torch.tensor([[1.0, 0, 1, 0]]))).max().item() == pytest.approx(10)
     made = head()
-    made.loss(made(Features(torch.randn(8, 4))), own(8)).backward()
+    made.loss(made(Features(torch.randn(8, 4))), own(8)).backward()  # type: ignore[no-untyped-call]
     assert made.log_scale.grad is not None and made.log_scale.grad != 0
 
 

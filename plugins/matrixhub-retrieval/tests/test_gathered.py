@@ -28,7 +28,7 @@ def weigh(layer: torch.nn.Linear, part: slice) -> tuple[float, list[float], floa
     loss = head.loss(head(Features(sides)), TARGETS[part])
     # As the training loop weighs it: so that the mean over ranks is the mean over the batch.
     world = dist.get_world_size() if dist.is_initialized() else 1
-    (loss * (world * len(TARGETS[part]) / NUM_ROWS)).backward()
+    (loss * (world * len(TARGETS[part]) / NUM_ROWS)).backward()  # type: ignore[no-untyped-call]
     assert layer.weight.grad is not None and head.log_scale.grad is not None
     return float(loss.detach()), layer.weight.grad.flatten().tolist(), float(head.log_scale.grad)
 

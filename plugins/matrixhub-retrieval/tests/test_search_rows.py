@@ -165,7 +165,7 @@ def test_a_damaged_index_is_refused(trained: Path, tmp_path: Path, told: Told) -
 
 def test_a_product_that_finds_nothing_is_refused() -> None:
     class Other:
-        name, outputs, inputs = "topics", {"label": {"task": "classification"}}, {"text": {}}
+        name, outputs = "topics", {"label": {"task": "classification"}}
 
     with pytest.raises(DataError, match="trained for classification, not for retrieval"):
         SearchIndex(Other())
