@@ -167,10 +167,10 @@ def test_a_batch_puts_back_to_its_texts(whole_word: bool) -> None:
     ids, types, mask = (
         batch[name].numpy() for name in ("input_ids", "token_type_ids", "attention_mask")
     )  # fmt: skip
-    back = ids.copy().reshape(-1)
+    flat = ids.copy().reshape(-1)
     assert set(ids.reshape(-1)[batch["masked"]]) > {4}, "the mask, and others"
-    back[batch["masked"]] = batch["guess"]
-    back = back.reshape(ids.shape)
+    flat[batch["masked"]] = batch["guess"]
+    back = flat.reshape(ids.shape)
     for row, example in enumerate(examples):
         first, second = (given.ids[slice(*example[part])] for part in (FIRST, SECOND))
         whole = [2, *first, 3, *second, 3]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from matrixhub_pretraining import loop
+from matrixhub_pretraining.model import Pretraining
 from matrixhub_pretraining.options import compose
 from matrixhub_pretraining.pretrain import RECORD, pretrain
 from safetensors.torch import load_file
@@ -208,13 +209,13 @@ def test_an_encoder_without_a_head_gets_one(words: list[str], tmp_path: Path) ->
 def test_a_loss_that_is_no_number_stops_before_the_step(
     words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = loop.Pretraining.forward
+    real = Pretraining.forward
 
     def broken(self: Any, batch: Any) -> torch.Tensor:
         found = real(self, batch)
         return found * float("nan") if self.training else found
 
-    monkeypatch.setattr(loop.Pretraining, "forward", broken)
+    monkeypatch.setattr(Pretraining, "forward", broken)
     with pytest.raises(TrainingError, match=r"not a finite number at step 1 \(documents [\d, ]+\)"):
         pretrain(compose(words))
 
