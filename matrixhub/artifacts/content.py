@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 from matrixhub.errors import ArtifactError, UnsafeArtifactError
 
-DATA_SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".md")
-"""The kinds of file an artifact may hold; ``.model`` is SentencePiece's."""
+DATA_SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".spm", ".md")
+"""The kinds of file an artifact may hold; ``.model`` and ``.spm`` are SentencePiece's."""
 
 MAX_FILES = 10_000
 MAX_JSON_BYTES = 64 << 20

@@ -90,6 +90,12 @@ GENERATOR = [
     Break("sampling_repeats", "generator", "generator=sampler", "generator=None", "draws from the global random numbers"),
     Break("temperature_counts", "generator", "if temperature:", "if False:", "at temperature=10 5 seeds have the same answers"),
     Break("temperature_counts", "generator", "choice = int(scores.argmax())", "choice = (int(scores.argmax()) + sampler.initial_seed()) % len(WORDS)", "at temperature=0 5 seeds have"),
+    Break("learns_from_answers", "writer", "torch.stack(losses)", "torch.stack(losses).mean()", "not one finite number for each"),
+    Break("learns_from_answers", "writer", "losses.append(", "losses.append(len(prompts)", "alone the loss of a row differs"),
+    Break("learns_from_answers", "writer", "def loss(", "def lose(", "it has no loss"),
+    Break("reads_a_prefix", "writer", "zip(prompts, self.pushes(prompts, prefix_BPW))\n        return", "zip(prompts, self.pushes(prompts, prefix_BPW)[::-1])\n        return", "behind a prefix"),
+    Break("reads_a_prefix", "writer", "list(prefix_BPW.mean(1)", "list(prefix_BPW.detach().mean(1)", "has no gradient"),
+    Break("reads_a_prefix", "writer", "width, spread = 4, 1.0", "width = 4", "no width and spread"),
     Break("odd_prompts", "generator", "len(words) > room)", "False)", "not said to be truncated"),
 ]  # fmt: skip
 SOURCE = [

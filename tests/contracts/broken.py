@@ -169,12 +169,12 @@ class Generator(nn.Module):
         sampler = torch.Generator().manual_seed(seed)
         return [self.answer(prompt, max_new_tokens, stop, temperature, sampler) for prompt in prompts]
 
-    def answer(self, prompt, limit, stop, temperature, sampler):
+    def answer(self, prompt, limit, stop, temperature, sampler, push=0.0):
         words, new = prompt.encode("utf-8", "replace").split(), []
         room = max(1, self.context - limit)
         state = zlib.crc32(b" ".join(words[-room:])) % 64
         while len(new) < limit:
-            scores = self.table.weight[state]
+            scores = self.table.weight[state] + push
             if temperature:
                 choice = int(torch.multinomial((scores / temperature).softmax(-1), 1, generator=sampler))
             else:
@@ -190,6 +190,40 @@ class Generator(nn.Module):
 def build(*, size):
     return Generator(size)
 """
+
+WRITER = (
+    GENERATOR.partition("def build")[0]
+    + """
+class Writer(Generator):
+    width, spread = 4, 1.0
+
+    def __init__(self, size):
+        super().__init__(size)
+        made = torch.randn(4, len(WORDS), generator=torch.Generator().manual_seed(1))
+        self.read = nn.Parameter(made)
+
+    def pushes(self, prompts, prefix_BPW):
+        return [0.0] * len(prompts) if prefix_BPW is None else list(prefix_BPW.mean(1) @ self.read)
+
+    def generate(self, prompts, *, max_new_tokens, stop=(), temperature=0.0, top_p=1.0, seed=0,
+                 prefix_BPW=None):
+        sampler = torch.Generator().manual_seed(seed)
+        rest = (max_new_tokens, stop, temperature, sampler)
+        pairs = zip(prompts, self.pushes(prompts, prefix_BPW))
+        return [self.answer(prompt, *rest, push) for prompt, push in pairs]
+
+    def loss(self, prompts, answers, *, prefix_BPW=None):
+        losses = []
+        for prompt, answer, push in zip(prompts, answers, self.pushes(prompts, prefix_BPW)):
+            scores = (self.table.weight[zlib.crc32(prompt.encode()) % 64] + push).log_softmax(-1)
+            wanted = [zlib.crc32(word.encode()) % len(WORDS) for word in answer.split()]
+            losses.append(-scores[wanted].mean())
+        return torch.stack(losses)
+
+def build(*, size):
+    return Writer(size)
+"""
+)
 
 SOURCE = """
 import os, random, time
@@ -245,6 +279,7 @@ KINDS = {
     "head": ("head", CLASSES, "pooled", "classification"),
     "tags": ("head", TAGS, "tokens", "token_classification"),
     "generator": ("generator", GENERATOR, (), ()),
+    "writer": ("generator", WRITER, ("text", "prefix"), "loss"),
     "source": ("source", SOURCE, (), ()),
     "transform": ("transform", TRANSFORM, (), ()),
     "callback": ("callback", CALLBACK, (), ()),

@@ -67,6 +67,22 @@ def photos(folder: Path) -> dict[str, Any]:
     return {"path": str(folder)}
 
 
+def emoji(folder: Path) -> dict[str, Any]:
+    """As npm unpacks the drawings and their names, with 12 of them."""
+    drawings, names = folder / "emoji-datasource-google", folder / "emojibase-data"
+    codes = [f"{0x1F600 + number:X}" for number in range(12)]
+    listed = [{"unified": code, "image": f"{code.lower()}.png", "category": "Faces"} for code in codes]
+    for part in (drawings, names / "en", names / "zh"):
+        part.mkdir(parents=True)
+    for package in (drawings, names):
+        (package / "package.json").write_text(json.dumps({"version": "1.0.0"}))
+    (drawings / "emoji.json").write_text(json.dumps(listed))
+    for language in ("en", "zh"):
+        said = [{"hexcode": code, "label": f"{language} {code}", "tags": ["face"]} for code in codes]
+        (names / language / "data.json").write_text(json.dumps(said))
+    return {"path": str(folder)}
+
+
 def dataset(folder: Path) -> dict[str, Any]:
     import datasets
 
@@ -92,7 +108,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "encoder.timm@mobilenet": timm("mobilenetv2_035", pooling="avg", channels_last=False),
     },
     "demo": {
-        f"source.{name}": {"limit": 20} for name in ("news", "reviews", "textile", "digits", "entities")
+        **{f"source.{name}": {"limit": 20} for name in ("news", "reviews", "textile", "digits", "entities")},
+        "source.emoji": emoji,
     },
     "fixture": {
         "encoder.hash_text": {"dim": 8, "max_length": 6, "layers": 2},

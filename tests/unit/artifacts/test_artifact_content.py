@@ -57,7 +57,7 @@ def test_row_1_pickles_are_refused(forge: Forge, tmp_path: Path, name: str, list
     assert not canary.exists()
 
 
-@pytest.mark.parametrize("name", ["vocab.txt", "spiece.model", "README.md", "config.json"])
+@pytest.mark.parametrize("name", ["vocab.txt", "spiece.model", "source.spm", "README.md", "config.json"])
 @pytest.mark.parametrize("wrap", [bytes, zipped], ids=["pickle", "zip"])
 def test_row_1_pickles_under_harmless_names_are_refused(
     forge: Forge, tmp_path: Path, name: str, wrap: Callable[[bytes], bytes]

@@ -46,7 +46,7 @@ BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "encoder without modality": ((*TOY, "encoder=hash"), ("encoder/text=NAME", "encoder/image=NAME")),
     "unknown head": ((*TOY, "head=linaer"), ("Unknown head 'linaer'", "Did you mean 'linear'", "mlp")),
     "unknown full name": ((*TOY, "head=heads.lineer"), ("Did you mean 'heads.linear'",)),
-    "far head": ((*TOY, "head=zzz"), ("Unknown head 'zzz'", "Allowed: linear, mlp, pair")),
+    "far head": ((*TOY, "head=zzz"), ("Unknown head 'zzz'", "Allowed: ", "linear, mlp, pair")),
     "unknown encoder": (("plan", "product=toy", "encoder/text=hsh"), ("Did you mean 'hash'",)),
     "unknown source": ((*TOY, "product/source=toyy"), ("Unknown product/source 'toyy'", "'toy'")),
     "unknown trainer": ((*TOY, "trainer=finetun"), ("Did you mean 'finetune'", "frozen")),
@@ -109,7 +109,7 @@ BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "hydra's own group": ((*TOY, "hydra/launcher=joblib"), ("Unknown hydra/launcher 'joblib'",)),
     "unknown kind": (("list", "heads_"), ("Unknown kind 'heads_'", "Did you mean 'head'")),
     "unknown component": (("show", "linaer"), ("Unknown component 'linaer'", "Did you mean")),
-    "unknown command": (("trian",), ("Unknown command 'trian'", "run")),
+    "unknown command": (("rnu",), ("Unknown command 'rnu'", "Did you mean 'run'")),
     "no argument": (("show",), ("NAME", "matrixhub show --help")),
 }
 

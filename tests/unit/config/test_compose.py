@@ -77,7 +77,7 @@ def test_defaults_of_the_schema_the_preset_and_the_component_meet() -> None:
     assert config["trainer"]["train_encoder"] is False
     assert config["product"]["outputs"]["label"] == {
         "task": "classification", "target": "label", "classes": None, "separator": "|", "weight": 1.0,
-        "prompt": None,
+        "metrics": [], "prompt": None,
     }  # fmt: skip
 
 
