@@ -59,7 +59,7 @@ def reads_a_prefix(subject: Subject) -> None:
             (alone,) = module.generate([prompt], max_new_tokens=8, prefix_BPW=prefix_BPW[i : i + 1])
             if alone.text != found[i].text:
                 fail(f"alone it answers {alone.text!r} behind a prefix, among others {found[i].text!r}")
-    if "loss" in subject.component.produces and isinstance(module, LearnsToWrite):
+    if "loss" in subject.component.produces and isinstance(subject.built, LearnsToWrite):
         given = prefix_BPW[: len(PROMPTS)].requires_grad_()
         module.loss(PROMPTS, ANSWERS, prefix_BPW=given).sum().backward()
         if given.grad is None or not all(bool(one.any()) for one in given.grad.flatten(0, 1)):
