@@ -89,7 +89,9 @@ class TableSource:
                 return iter(list(named_in_text(path, self._paths, delimiter=delimiter)))
             except ValueError:
                 pass  # reading it properly says what is wrong
-        blocks = (table.select(self._paths) for table in self._open(path).blocks())
+        file = self._open(path)
+        require_in_header(file.schema.names, self._paths, path)
+        blocks = (table.select(self._paths) for table in file.blocks())
         return (name for table in blocks for column in table.columns for name in column.to_pylist())
 
     def read(self) -> "pa.Table":

@@ -14,6 +14,7 @@ import pytest
 
 from matrixhub.data import delimited
 from matrixhub.data.tables import TableSource
+from matrixhub.errors import DataError
 from matrixhub.protocols import Source
 from matrixhub.types import PATH_FIELD, SPLIT_COLUMN, UNTYPED_FIELD
 
@@ -174,6 +175,8 @@ def test_fingerprint_follows_content_options_and_named_files(tmp_path: Path) -> 
     image.write_bytes(b"xy")
     assert (fingerprint(), fingerprint(paths=["image"])) != (plain, with_paths)
     assert fingerprint() == plain
+    with pytest.raises(DataError, match="Did you mean 'image'"):
+        fingerprint(paths=["imag"])
     os.utime(table)
     assert fingerprint() == plain
     table.write_text("image\n2.png\n")
@@ -197,6 +200,7 @@ print([name for name in ("pyarrow", "numpy", "torch", "datasets") if name in sys
 MEMORY = """
 import resource, sys
 from matrixhub.data import delimited
+from matrixhub.errors import DataError
 from matrixhub.data.tables import TableSource
 import pyarrow.csv, pyarrow.parquet
 source = TableSource(path=sys.argv[1])
