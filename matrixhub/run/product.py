@@ -222,7 +222,8 @@ class Product:
     def _features(self, by_input: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Features], torch.Tensor]:
         """Features of each input that is encoded, on the model's device, and which rows were cut."""
         self.model.eval()
-        device = next(self.model.parameters()).device
+        # A generator need not have parameters.
+        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
         features: dict[str, Features] = {}
         cut = torch.zeros(len(next(iter(by_input.values()))), dtype=torch.bool)
         self._require_an_input(by_input)

@@ -57,12 +57,36 @@ def write_table(path: Path, rows: int) -> None:
             table.writerow([f"customer {i}", content, team, content, team])
 
 
+def write_pairs(folder: Path, rows: int) -> None:
+    """Tables of two texts, of questions about a passage, and of captions of the photos."""
+    rooms = [f"room {i} is {'warm' if i % 2 else 'cold'}" for i in range(rows)]
+    tables = {
+        "pairs": {"first": rooms, "second": ["", *rooms[1:]], "label": [i % 2 for i in range(rows)]},
+        "faq": {"query": [f"how is {room.partition(' is')[0]}?" for room in rooms], "document": rooms},
+        "questions": {
+            "passage": rooms,
+            "question": ["How is it?"] * rows,
+            "answer": ["warm", "cold"] * (rows // 2),
+        },
+        "captions": {
+            "image": [f"photos/{shade}/{i}.png" for shade in ("dark", "light") for i in range(rows // 2)],
+            "caption": [f"a {shade} square" for shade in ("dark", "light") for _ in range(rows // 2)],
+        },
+    }
+    for name, columns in tables.items():
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(columns)
+            table.writerows(zip(*columns.values(), strict=True))
+
+
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files that the pages speak of."""
     folder = tmp_path_factory.mktemp("desk")
     for name, rows in {"tickets": 120, "data/tickets-1": 120, "new_tickets": 5, "labelled": 20}.items():
         write_table(folder / f"{name}.csv", rows)
+    write_pairs(folder, 60)
     rng = np.random.default_rng(0)
     for label, shade in (("dark", 40), ("light", 200)):
         (folder / "photos" / label).mkdir(parents=True)
@@ -98,9 +122,11 @@ def test_a_command_of_the_pages(line: str, desk: Path, artifact: str) -> None:
     if "optuna" in line and importlib.util.find_spec("optuna") is None:
         pytest.skip("optuna is not installed")
     run = str(Path(artifact).parents[1])
+    if line.split()[1] in ("index", "search"):  # of the product that the line before has trained
+        artifact = next(str(path.relative_to(desk)) for path in desk.glob("runs/*/artifacts/search-*"))
     words = [
         re.sub(r"^runs/2\d{3}-[\d_-]+$", run, word.replace("ARTIFACT", artifact))
-        for word in shlex.split(line, comments=True)
+        for word in shlex.split(line.replace("generator=NAME", "generator=fixture.scribe"), comments=True)
     ]
     done = command(*shortened(words[1:]), cwd=desk, MATRIXHUB_CACHE=str(desk / "cache"))
     assert done.returncode == 0, done.stderr
