@@ -5,6 +5,7 @@ import importlib.util
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def write_table(path: Path, rows: int) -> None:
 def write_pairs(folder: Path, rows: int) -> None:
     """Tables of two texts, of questions about a passage, and of captions of the photos."""
     rooms = [f"room {i} is {'warm' if i % 2 else 'cold'}" for i in range(rows)]
-    tables = {
+    tables: dict[str, dict[str, list[Any]]] = {
         "pairs": {"first": rooms, "second": ["", *rooms[1:]], "label": [i % 2 for i in range(rows)]},
         "faq": {"query": [f"how is {room.partition(' is')[0]}?" for room in rooms], "document": rooms},
         "questions": {
