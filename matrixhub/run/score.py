@@ -1,6 +1,7 @@
 """A trained product scored on labelled rows, in batches."""
 
 import numpy as np
+import pyarrow as pa
 from torch import Tensor
 
 from matrixhub.errors import DataError
@@ -11,7 +12,7 @@ from matrixhub.run.generate import answers_of
 from matrixhub.run.overlap import metrics
 from matrixhub.run.product import Product, rows_from
 from matrixhub.run.targets import encode_targets
-from matrixhub.types import Target
+from matrixhub.types import RETRIEVAL, Target
 
 BATCH_ROWS = 1024
 
@@ -28,12 +29,15 @@ def score_product(product: Product, source: Source) -> Scores:
     outputs: dict[str, list[Tensor]] = {name: [] for name in specs}
     wanted: dict[str, list[Tensor]] = {name: [] for name in specs}
     masks: list[Tensor] = []
+    finds = any(spec.task == RETRIEVAL for spec in specs.values())
+    seen: list[pa.Table] = []  # only where rows of all batches are told from each other
     first_row = 0
     for table in source.batches(BATCH_ROWS):
         if not table.num_rows:
             continue
         with rows_from(first_row):
             rows = product.transform(table)
+            seen += [rows] if finds else []
             targets = encode_targets(rows, product.outputs, product.inputs, specs)
             found, mask = product.outputs_of(rows)
         for name in specs:
@@ -47,7 +51,9 @@ def score_product(product: Product, source: Source) -> Scores:
         product.model.readout,
         {name: joined(parts) for name, parts in outputs.items()},
         joined(masks) if masks else None,
-        {name: joined(parts, fill=-100) for name, parts in wanted.items()},
+        encode_targets(pa.concat_tables(seen), product.outputs, product.inputs, specs)
+        if finds
+        else {name: joined(parts, fill=-100) for name, parts in wanted.items()},
     )
 
 

@@ -83,7 +83,7 @@ class SearchIndex:
         try:
             old = [] if self.rows is None else [self.rows]
             rows = pa.concat_tables([*old, kept], promote_options="default")
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise DataError(f"these rows do not go with those of the index: {error}") from None
         first, firsts = len(self), _firsts(rows[CONTENT])
         places = [firsts[content] for content in kept[CONTENT].to_pylist()]

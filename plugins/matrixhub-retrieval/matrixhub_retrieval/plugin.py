@@ -75,6 +75,8 @@ def _objections(cell: Mapping[str, Any]) -> Iterator[str]:
         yield f"retrieval needs both inputs of a row: {' and '.join(optional)} cannot be optional."
     if fusion and fusion["name"] not in SIDES:
         yield f"fusion={fusion['name']} mixes the two inputs, so that none is found alone: fusion=towers."
+    elif fusion and fusion["name"] == "core.concat" and first["modality"] != second["modality"]:
+        yield "fusion=concat is for inputs of one encoder; two need a space of their own: fusion=towers."
 
 
 @hookimpl

@@ -15,6 +15,7 @@ from matrixhub_retrieval.index import SearchIndex
 import matrixhub as mh
 from matrixhub import ConfigError, DataError
 from matrixhub.cli.main import main
+from matrixhub.run import score
 
 COLOURS = "red green blue gold pink grey teal lime plum navy rust sand jade mint rose wine"
 WORDS = re.findall(r"\w+", COLOURS)
@@ -187,3 +188,18 @@ def test_what_cannot_be_found_is_refused_before_any_work(
     base = ["product=search", "encoder/text=hash", f"product.source.path={table}"]
     with pytest.raises(ConfigError, match=message):
         mh.plan([*base, *overrides])
+
+
+def test_rows_are_told_from_those_of_all_batches(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = write(tmp_path / "rows.csv", phrases(60))
+
+    def scores() -> dict[str, Any]:
+        assert main(["evaluate", str(trained), str(table), "--json"]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    at_once = scores()
+    monkeypatch.setattr(score, "BATCH_ROWS", 7)
+    assert str(scores()) == str(at_once)
