@@ -125,7 +125,9 @@ def _tokenizer(options: PretrainConfig, corpus: Corpus, work: Path, accelerator:
     if options.init is not None:
         return load_tokenizer(options.init)
     folder = work / "tokenizer"
-    if accelerator.is_main_process and not folder.exists():
+    # One that no checkpoint was trained with may be of other options, or other texts.
+    if accelerator.is_main_process and checkpoint.newest(work) is None:
+        shutil.rmtree(folder, ignore_errors=True)
         trained = train_tokenizer(
             corpus.training_sentences, options.tokenizer, max_length=options.objective.max_length
         )

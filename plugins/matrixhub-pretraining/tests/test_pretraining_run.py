@@ -231,7 +231,7 @@ def test_what_cannot_be_trained(words: list[str], texts: Path, tmp_path: Path) -
     lone.write_text("One sentence. And two.", "utf-8")
     with pytest.raises(DataError, match="pairs need two"):
         pretrain(compose([*words, f"corpus.path={lone}", "corpus.held_out=0"]))
-    with pytest.raises(DataError, match=r"None of the 1 documents is held out|No document is left"):
+    with pytest.raises(DataError, match="nothing that a vocabulary can be made of"):
         pretrain(compose([*words, f"corpus.path={lone}"]))
 
 
