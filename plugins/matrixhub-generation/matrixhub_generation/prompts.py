@@ -69,9 +69,11 @@ class Reader:
             value = value[count:].lstrip()
 
     def with_value(self, prompt: str, value: str) -> str:
-        """The same prompt about something else."""
+        """The same prompt about something else, of which the same part may be cut."""
         before, _, after = parts(prompt)
-        return f"{before}{value}{after}"
+        kind: Any = type(prompt)
+        made: str = kind(before, value, after) if hasattr(prompt, "parts") else f"{before}{value}{after}"
+        return made
 
     def _fitting(self, made: Callable[[int], str], most: int, room: int) -> int:
         """How many characters, of ``most``, a prompt may have to fit; no long text is read as a whole."""

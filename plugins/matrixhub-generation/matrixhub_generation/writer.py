@@ -62,7 +62,7 @@ class Writer(nn.Module):
     ) -> list[Generation]:
         how = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
         prefixes = [None] * len(prompts) if prefix_BPW is None else list(prefix_BPW)
-        room = self.room(max_new_tokens) - (0 if prefix_BPW is None else prefix_BPW.shape[1])
+        room = self._room(max_new_tokens, 0 if prefix_BPW is None else prefix_BPW.shape[1])
         if self.given.overflow == "truncate":
             fitted = [self.reader.fitted(prompt, room) for prompt in prompts]
             rows = [
@@ -71,6 +71,16 @@ class Writer(nn.Module):
             texts = self._texts(rows, stop, **how)
             return [replace(text, truncated=cut) for text, (_, cut) in zip(texts, fitted, strict=True)]
         return self._chunked(prompts, prefixes, room=room, stop=stop, how=how)
+
+    def _room(self, max_new_tokens: int, num_vectors: int) -> int:
+        room = self.room(max_new_tokens) - num_vectors
+        if room < 1:
+            behind = f" behind a prefix of {num_vectors} vectors" if num_vectors else ""
+            raise ConfigError(
+                f"max_new_tokens={max_new_tokens} leaves no room for a prompt{behind}: this generator holds"
+                f" {self.context} tokens."
+            )
+        return room
 
     def stream(
         self,
@@ -85,7 +95,7 @@ class Writer(nn.Module):
         """The text that ``generate`` gives for one prompt, piece by piece as it is written; no beams, and a
         prompt that is too long is cut. Arguments as of ``generate``.
         """
-        ids, _ = self.reader.fitted(prompt, self.room(max_new_tokens))
+        ids, _ = self.reader.fitted(prompt, self._room(max_new_tokens, 0))
         how = self._how(stop, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
         told = 0
         with torch.no_grad():

@@ -7,23 +7,11 @@ import pytest
 import torch
 
 from matrixhub import CheckpointError, ConfigError
+from matrixhub.plan.prompt import Prompt
 from tests.toy_generators import CAUSAL, SEQ2SEQ, build, save, tiny
 
 all_families = pytest.mark.parametrize("family", (*CAUSAL, *SEQ2SEQ))
 all_causal = pytest.mark.parametrize("family", CAUSAL)
-
-
-class Templated(str):
-    """A prompt that tells its parts, as those of a product do."""
-
-    parts: tuple[str, str, str]
-
-
-def templated(before: str, value: str, after: str) -> Templated:
-    prompt = Templated(before + value + after)
-    prompt.parts = (before, value, after)
-    return prompt
-
 
 LONG = " ".join(f"Film number {i} is quiet." for i in range(40))
 
@@ -31,12 +19,29 @@ LONG = " ".join(f"Film number {i} is quiet." for i in range(40))
 @all_families
 def test_of_a_long_prompt_the_value_is_cut_and_not_what_is_asked(family: str) -> None:
     reader = build(family).reader
-    ids, cut = reader.fitted(templated("Summarize: ", LONG, " In short:"), 60)
+    ids, cut = reader.fitted(Prompt("Summarize: ", LONG, " In short:"), 60)
     said = reader.tokenizer.decode(ids, skip_special_tokens=True)
     assert cut and 50 <= len(ids) <= 60
     assert said.startswith("Summarize: Film number 0") and said.endswith(" In short:")
-    whole, uncut = reader.fitted(templated("Summarize: ", "a film", " In short:"), 60)
+    whole, uncut = reader.fitted(Prompt("Summarize: ", "a film", " In short:"), 60)
     assert not uncut and len(whole) < 20
+
+
+def test_what_is_asked_stays_where_another_value_is_too_long_as_well() -> None:
+    reader = build("gpt2").reader
+    ids, cut = reader.fitted(reader.with_value(Prompt("Summarize: ", "a film", " In short:"), LONG), 60)
+    said = reader.tokenizer.decode(ids, skip_special_tokens=True)
+    assert cut and said.startswith("Summarize: Film number 0") and said.endswith(" In short:")
+
+
+@all_causal
+def test_a_prompt_without_room_is_refused(family: str) -> None:
+    generator = build(family)
+    with pytest.raises(ConfigError, match="leaves no room for a prompt: this generator holds"):
+        generator.generate(["a film"], max_new_tokens=generator.context)
+    prefix = torch.zeros(1, generator.context - 8, generator.width)
+    with pytest.raises(ConfigError, match="no room for a prompt behind a prefix of"):
+        generator.generate(["a film"], max_new_tokens=8, prefix_BPW=prefix)
 
 
 def test_a_plain_text_goes_on_from_its_end() -> None:
@@ -50,7 +55,7 @@ def test_a_plain_text_goes_on_from_its_end() -> None:
 @all_families
 def test_pieces_hold_the_whole_text_and_are_answered_one_by_one(family: str) -> None:
     generator = build(family, overflow="chunk", num_rows=3)
-    prompt = templated("Say: ", LONG, "\nShort:")
+    prompt = Prompt("Say: ", LONG, "\nShort:")
     room = generator.room(8)
     pieces = list(generator.reader.pieces(prompt, room))
     assert len(pieces) > 3

@@ -54,11 +54,11 @@ def index(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     tables = [_read(rows, args.paths) for rows in args.rows]
     from matrixhub import load
-    from matrixhub_retrieval.folder import beside, load_index, save_index
+    from matrixhub_retrieval.folder import beside, is_there, load_index, save_index
     from matrixhub_retrieval.index import SearchIndex
 
     product, folder = load(args.artifact), args.out or beside(args.artifact)
-    found = load_index(folder, product) if folder.exists() else SearchIndex(product, args.input)
+    found = load_index(folder, product) if is_there(folder) else SearchIndex(product, args.input)
     if args.input not in (None, found.name):
         raise ConfigError(f"{folder} finds rows by '{found.name}': give --input={args.input} another --out.")
     before, num_encoded = len(found), sum(found.add(table) for table in tables)
@@ -82,10 +82,11 @@ def search(argv: Sequence[str]) -> int:
     parser.add_argument("--by", metavar="NAME", help="the input that QUERY is one of; default: what fits it")
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     args = parser.parse_args(argv)
-    from matrixhub_retrieval.folder import ABOUT, beside, load_index
+    from matrixhub_retrieval.folder import ABOUT, beside, is_there, load_index
 
-    folder = args.index if (args.index / ABOUT).is_file() else beside(args.index)
-    if not folder.is_dir():
+    given = is_there(args.index) and (args.index / ABOUT).is_file()
+    folder = args.index if given else beside(args.index)
+    if not is_there(folder):
         raise DataError(f"{args.index} is no index, and has none. Type: matrixhub index {args.index} ROWS")
     found = load_index(folder)
     by = _input_of(args.query, found.product.inputs, found.name) if args.by is None else args.by

@@ -26,9 +26,9 @@ def save_index(index: SearchIndex, folder: Path) -> None:
     Raises:
         DataError: the folder holds something else, or cannot be written.
     """
-    if folder.exists() and not (folder / ABOUT).is_file():
+    if is_there(folder) and not (folder / ABOUT).is_file():
         raise DataError(f"{folder} is there, and is no index: choose another folder with --out.")
-    staging, old = folder.with_name(f".{folder.name}.{os.getpid()}"), folder.with_name(f".{folder.name}.old")
+    staging, old = folder.with_name(f".{folder.name}.{os.getpid()}"), _former(folder)
     try:
         for left in (staging, old):
             shutil.rmtree(left, ignore_errors=True)
@@ -49,6 +49,17 @@ def save_index(index: SearchIndex, folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise DataError(f"{folder}: the index cannot be written ({error.strerror}).") from error
+
+
+def is_there(folder: Path) -> bool:
+    """Whether there is something; an index whose writer was ended between two renames is put back."""
+    if not folder.exists() and _former(folder).exists():
+        _former(folder).rename(folder)
+    return folder.exists()
+
+
+def _former(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
 
 
 def load_index(folder: Path, product: Any = None) -> SearchIndex:

@@ -203,3 +203,14 @@ def test_rows_are_told_from_those_of_all_batches(
     at_once = scores()
     monkeypatch.setattr(score, "BATCH_ROWS", 7)
     assert str(scores()) == str(at_once)
+
+
+def test_an_index_whose_writer_was_ended_is_still_there(trained: Path, tmp_path: Path, told: Told) -> None:
+    """It has two renames, and may be killed between them."""
+    index, rows = tmp_path / "index", write(tmp_path / "rows.csv", phrases(9))
+    told("index", trained, rows, "--out", index)
+    index.rename(tmp_path / ".index.old")
+    code, _, err = told("index", trained, rows, "--out", index)
+    assert code == 0 and "0 rows added (0 encoded), 9 in" in err
+    index.rename(tmp_path / ".index.old")
+    assert told("search", index, "red")[0] == 0
