@@ -3,7 +3,8 @@
 Shape legend: N rows, E width of a vector.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +74,8 @@ class SearchIndex:
             How many rows were encoded.
 
         Raises:
-            DataError: a column is missing, or of another type than before; a value cannot be read.
+            DataError: a column is missing, or of another type than before; a value cannot be read (names the
+                row). The index is then as it was before.
         """
         table = self.product.transform(table)
         kept = shown(table, encoded_column(table, self.product.inputs[self.name]["column"]))
@@ -87,16 +89,26 @@ class SearchIndex:
             raise DataError(f"these rows do not go with those of the index: {error}") from None
         first, firsts = len(self), _firsts(rows[CONTENT])
         places = [firsts[content] for content in kept[CONTENT].to_pylist()]
+        vectors_NE = np.empty((len(places), self.dim), np.float32)
         new = [i for i, place in enumerate(places) if place == first + i]
         for start in range(0, len(new), ROWS_AT_ONCE):
             some = new[start : start + ROWS_AT_ONCE]
-            vectors = self.embed(self.name, table.take(pa.array(some, pa.int64())))
-            self.vectors.add(np.array(some) + first, vectors)
-        if again := [i for i, place in enumerate(places) if place != first + i]:
-            known = np.stack([np.asarray(self.vectors.get(places[i])) for i in again])
-            self.vectors.add(np.array(again) + first, known)
+            with _rows_of(fresh.take(pa.array(some, pa.int64()))):
+                vectors_NE[some] = self.embed(self.name, table.take(pa.array(some, pa.int64())))
+        for i, place in enumerate(places):
+            if place != first + i:
+                vectors_NE[i] = self.vectors.get(place) if place < first else vectors_NE[place - first]
+        self._keep(np.arange(first, first + len(places)), vectors_NE)
         self.rows = rows
         return len(new)
+
+    def _keep(self, keys_N: NDArray[np.int64], vectors_NE: Vectors) -> None:
+        """Put vectors into the index, all of them or none."""
+        try:
+            self.vectors.add(keys_N, vectors_NE)
+        except BaseException:  # an interrupt, too
+            self.vectors.remove(keys_N[self.vectors.contains(keys_N)])
+            raise
 
     def search(self, query: Any, *, by: str | None = None, k: int = 10) -> list[Found]:
         """The rows nearest to a query, nearest first.
@@ -137,6 +149,17 @@ class SearchIndex:
     def _dims(self) -> dict[str, int]:
         found: dict[str, int] = self.product.manifest["dims"]
         return found
+
+
+@contextmanager
+def _rows_of(rows: pa.Int64Array) -> Iterator[None]:
+    """Errors of a part of a table name the rows that the part is made of."""
+    try:
+        yield
+    except DataError as error:
+        if error.row is None:
+            raise
+        raise DataError(error.message, row=rows[error.row].as_py(), column=error.column) from error
 
 
 def require_retrieval(product: Any) -> None:

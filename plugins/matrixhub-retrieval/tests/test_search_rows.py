@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from matrixhub_retrieval import index as indexing
 from matrixhub_retrieval.index import SearchIndex
 
 import matrixhub as mh
@@ -214,3 +215,46 @@ def test_an_index_whose_writer_was_ended_is_still_there(trained: Path, tmp_path:
     assert code == 0 and "0 rows added (0 encoded), 9 in" in err
     index.rename(tmp_path / ".index.old")
     assert told("search", index, "red")[0] == 0
+
+
+def test_a_failure_in_the_middle_names_the_row_and_leaves_the_index_as_it_was(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "ROWS_AT_ONCE", 8)
+    found = SearchIndex(mh.load(trained))
+    found.add(pa.Table.from_pylist(phrases(10)))
+    bad = phrases(30)  # the first 10 are there already, so that the bad one is the 15th of 20 new ones
+    bad[24]["document"] = "bad"
+    embed, encoded = SearchIndex.embed, []
+
+    def strict(self: SearchIndex, name: str, rows: Any) -> Any:
+        for place, text in enumerate(rows["document"].to_pylist()):
+            encoded.append(text)
+            if text == "bad":
+                raise DataError("is no text", row=place, column="document")
+        return embed(self, name, rows)
+
+    monkeypatch.setattr(SearchIndex, "embed", strict)
+    with pytest.raises(DataError, match=r"^row 25, column 'document': is no text"):
+        found.add(pa.Table.from_pylist(bad))
+    assert len(encoded) == 15 and (len(found), len(found.vectors)) == (10, 10)
+    assert found.add(pa.Table.from_pylist(phrases(30))) == 20
+    assert (len(found), len(found.vectors)) == (30, 30)
+
+
+def test_vectors_are_put_into_an_index_all_or_none(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = SearchIndex(mh.load(trained))
+    found.add(pa.Table.from_pylist(phrases(10)))
+
+    class Ended(type(found.vectors)):  # type: ignore[misc]
+        def add(self, keys: Any, vectors: Any) -> None:
+            super().add(keys[:3], vectors[:3])
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(found.vectors, "__class__", Ended)
+        with pytest.raises(KeyboardInterrupt):
+            found.add(pa.Table.from_pylist(phrases(20)))
+    assert (len(found), len(found.vectors)) == (10, 10)
+    assert found.add(pa.Table.from_pylist(phrases(20))) == 10 and len(found.vectors) == 20
+    assert found.search(phrases(20)[15]["document"], by="document", k=1)[0].row["id"] == "15"
