@@ -122,6 +122,12 @@ class TrainerConfig:
     balance: str = "fixed"
     """Of the losses of several outputs: fixed, by product.outputs.NAME.weight, or uncertainty, which learns
     how much each is worth too (Kendall et al. 2018)."""
+    joint: str | None = None
+    """Train the products of a sweep on one shared encoder, and how often each has its turn: proportional (to
+    its rows), temperature, or round_robin. None trains each product alone."""
+    joint_temperature: float = 2.0
+    """T of joint=temperature: a product of n batches has its turn in proportion to n^(1/T), so small ones
+    more often (Arivazhagan et al. 2019)."""
     monitor: str = "loss"
     """Validation figure that picks the best weights: loss, or OUTPUT.METRIC such as topic.accuracy."""
     patience: int | None = 10
@@ -211,6 +217,7 @@ TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
 CHOICES = {
     "trainer.schedule": ("constant", "linear", "cosine"),
     "trainer.balance": ("fixed", "uncertainty"),
+    "trainer.joint": ("proportional", "temperature", "round_robin"),
     "encode.precision": ("auto", "float32", "bfloat16", "float16", "autocast"),
     "launch.mixed_precision": ("no", "bf16", "fp16"),
 }

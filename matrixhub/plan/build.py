@@ -12,6 +12,7 @@ from matrixhub.plan.cell import Cell, components, resolve
 from matrixhub.plan.check import encode_objections, launch_objections, objections
 from matrixhub.plan.history import FROM_RUN, Record
 from matrixhub.plan.identity import Look, Options, unseen
+from matrixhub.plan.joint import Settled, joined
 from matrixhub.plan.share import Stage, share
 from matrixhub.plugins import Hub
 
@@ -124,24 +125,22 @@ def make_plan(
     """
     cells: dict[str, Cell] = {}
     refused: list[Refusal] = []
-    first_error: MatrixHubError | None = None
-    for job in jobs:
-        try:
-            cell = resolve(job, hub, look)
-        except MatrixHubError as error:
-            first_error = first_error or error
-            refused.append(Refusal(_job_name(job), job.overrides, (str(error),)))
-            continue
-        if reasons := objections(cell, hub):
-            refused.append(Refusal(cell.name, job.overrides, tuple(reasons)))
+    settled = _settled(jobs, hub, look)
+    for one in settled:
+        if one.reasons or one.cell is None:
+            name = one.cell.name if one.cell else one.product
+            refused.append(Refusal(name, one.job.overrides, one.reasons))
         else:
-            cells.setdefault(cell.id, cell)
+            cells.setdefault(one.cell.id, one.cell)
     if not cells:
-        if len(jobs) == 1 and first_error:
-            raise first_error
+        if len(jobs) == 1 and settled[0].error:
+            raise settled[0].error
         raise ConfigError(_all_refused(refused))
     config = jobs[0].config
-    done = {cell: str(earlier[cell][FROM_RUN]) for cell in cells if cell in earlier}
+    # Of those that train jointly, all are done or all are to do.
+    again = {cell.joint for cell in cells.values() if cell.joint and cell.id not in earlier}
+    known = [cell.id for cell in cells.values() if cell.id in earlier and cell.joint not in again]
+    done = {cell: str(earlier[cell][FROM_RUN]) for cell in known}
     return Plan(
         cells=cells,
         stages=share(cell for cell in cells.values() if cell.id not in done),
@@ -158,15 +157,22 @@ def make_plan(
 
 
 def cell_ids(jobs: Sequence[Job], hub: Hub, look: Look = unseen) -> list[str]:
-    """The cell of each job; empty for one that cannot be resolved."""
+    """The cell of each job; empty for one that cannot run."""
+    settled = _settled(jobs, hub, look)
+    return [one.cell.id if one.cell and not one.reasons else "" for one in settled]
 
-    def cell_id(job: Job) -> str:
+
+def _settled(jobs: Sequence[Job], hub: Hub, look: Look) -> list[Settled]:
+    """Each job as a cell, or the reasons why it is none."""
+
+    def alone(job: Job) -> Settled:
         try:
-            return resolve(job, hub, look).id
-        except MatrixHubError:
-            return ""
+            cell = resolve(job, hub, look)
+        except MatrixHubError as error:
+            return Settled(job, None, (str(error),), error)
+        return Settled(job, cell, tuple(objections(cell, hub)))
 
-    return [cell_id(job) for job in jobs]
+    return joined([alone(job) for job in jobs])
 
 
 def _same_for_all(
@@ -179,10 +185,6 @@ def _same_for_all(
     if wrong := objections(found[0]):
         raise ConfigError(" ".join(wrong))
     return dict(found[0])
-
-
-def _job_name(job: Job) -> str:
-    return str(job.config["product"].get("name", "?"))
 
 
 def _all_refused(refused: Sequence[Refusal]) -> str:

@@ -41,6 +41,7 @@ class Cell:
         generator: component options of what writes its answers; None where heads give them.
         generate: as in ``GenerateConfig``; None without a generator.
         whole: modalities of which a fusion reads tokens too, beside pooled features.
+        joint: the group that it trains in, a hash of its members and part of its id; None trains it alone.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Cell:
     generator: Options | None = None
     generate: dict[str, Any] | None = None
     whole: list[str] = field(default_factory=list)
+    joint: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -160,13 +162,14 @@ def _learning(config: Mapping[str, Any], product: Mapping[str, Any], hub: Hub) -
     encoder = {m: _encoder(config, m, hub) for m in modalities}
     fusion = _component(hub, "fusion", config["fusion"], "fusion") if several else None
     # Of one output there is nothing to balance: sweeping over it makes no new cell.
-    balance = {} if len(product["outputs"]) > 1 else {"balance": "fixed"}
+    balances = len(product["outputs"]) > 1 or config["trainer"].get("joint") is not None
+    balance = {} if balances else {"balance": "fixed"}
     return {
         "encoder": encoder,
         "fusion": fusion,
         "whole": [m for m, options in encoder.items() if _gives_tokens(hub, options, fusion)],
         "head": _component(hub, "head", config["head"], "head"),
-        "trainer": {**_trainer(config["trainer"]), **balance},
+        "trainer": {**narrowed_trainer(config["trainer"]), **balance},
         "generator": None,
         "generate": None,
     }
@@ -183,7 +186,7 @@ def _generating(config: Mapping[str, Any], product: Mapping[str, Any], hub: Hub)
         },
         "fusion": _component(hub, "fusion", config["fusion"], "fusion") if prefix else None,
         "head": None,
-        "trainer": {**_trainer(config["trainer"]), **_by_length(config)} if trains else {},
+        "trainer": {**narrowed_trainer(config["trainer"]), **_by_length(config)} if trains else {},
         "generator": _component(hub, "generator", config["generator"], "generator"),
         "generate": dict(config["generate"]),
     }
@@ -210,11 +213,12 @@ def _gives_tokens(hub: Hub, encoder: Options, fusion: Options | None) -> bool:
     return bool(reads) and "tokens" in hub.component("encoder", encoder["name"]).produces
 
 
-def _trainer(options: Mapping[str, Any]) -> dict[str, Any]:
+def narrowed_trainer(options: Mapping[str, Any]) -> dict[str, Any]:
     """Without what its way of training leaves unused, so that sweeping over it makes no new cell."""
     training = way_of_training(options)
     unused = {"encoder_lr", "group_by_length"} if training == "frozen" else set()
     unused |= {"layers_budget_gb"} if training != "partial" else set()
+    unused |= {"joint_temperature"} if options.get("joint") != "temperature" else set()
     return {key: None if key in unused else value for key, value in options.items()}
 
 

@@ -68,7 +68,7 @@ def _targets(outputs: dict[str, Any]) -> Iterator[str]:
 
 
 _AT_LEAST = {"epochs": 1, "batch_size": 1, "accumulation": 1, "weight_decay": 0, "warmup": 0, "seed": 0}
-_ABOVE_ZERO = ("lr", "encoder_lr", "clip", "patience")
+_ABOVE_ZERO = ("lr", "encoder_lr", "clip", "patience", "joint_temperature")
 
 
 def _trainer(cell: Cell) -> Iterator[str]:
@@ -77,7 +77,7 @@ def _trainer(cell: Cell) -> Iterator[str]:
         if not trainer[key] >= least:
             yield f"trainer.{key}={trainer[key]}: must be at least {least}."
     for key in _ABOVE_ZERO:
-        if trainer[key] is not None and not trainer[key] > 0:
+        if trainer.get(key) is not None and not trainer[key] > 0:
             yield f"trainer.{key}={trainer[key]}: must be above 0."
     if trainer["warmup"] >= 1:
         yield f"trainer.warmup={trainer['warmup']}: a share of all steps, below 1."
@@ -85,9 +85,9 @@ def _trainer(cell: Cell) -> Iterator[str]:
     if trainer["monitor"] != "loss" and (output not in outputs or not metric):
         known = ", ".join(f"{name}.METRIC" for name in outputs)
         yield f"trainer.monitor={trainer['monitor']}: allowed are loss, {known}."
-    for key in ("schedule", "balance"):
+    for key in ("schedule", "balance", "joint"):
         allowed = CHOICES[f"trainer.{key}"]
-        if (chosen := trainer.get(key, allowed[0])) not in allowed:
+        if (chosen := trainer.get(key)) is not None and chosen not in allowed:
             yield unknown_name(f"trainer.{key}", chosen, allowed)
 
 

@@ -62,5 +62,5 @@ def _work(cell: Cell) -> str:
     product = {**cell.product, "name": None, "split": None}
     if not cell.head:
         return digest(["generate", cell.source, product, cell.generator, cell.generate, cell.trainer])
-    trains = [cell.training, cell.trainer.get("trainable_layers")]
+    trains = [cell.training, cell.trainer.get("trainable_layers"), cell.joint]
     return digest(["train", cell.source, product, cell.encoder, cell.head["name"], trains])

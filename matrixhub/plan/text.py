@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from matrixhub.plan.build import Plan
 from matrixhub.plan.cell import Cell
 from matrixhub.plan.cost import total
+from matrixhub.plan.joint import partners
 from matrixhub.plan.share import Stage
 
 
@@ -21,6 +22,8 @@ def _cells(plan: Plan) -> list[str]:
     lines = [_count(len(cells), "cell") + done]
     for cell, apart in zip(cells, told_apart([(c.name, c.overrides) for c in cells]), strict=True):
         what = f"done in {plan.done[cell.id]}" if cell.id in plan.done else _work(cell)
+        others = partners(cell, cells)
+        what += f", jointly with {' and '.join(others)}" if others else ""
         lines.append(f"  {cell.id[:6]}  {cell.name}: {what}{f'  ({apart})' if apart else ''}")
     return lines
 

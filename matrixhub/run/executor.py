@@ -18,6 +18,7 @@ from matrixhub.run.answers import finish_answers, write_answers
 from matrixhub.run.features import stored_features
 from matrixhub.run.finish import Workshop, finish_cell
 from matrixhub.run.generate import answers_of
+from matrixhub.run.jointly import shared_failure, train_jointly
 from matrixhub.run.model import build
 from matrixhub.run.records import append_record, failure_record, log_unexpected
 from matrixhub.run.session import Session
@@ -113,6 +114,16 @@ class Executor:
                     seen[key] = Failure(error)
             if failure := seen[key]:
                 self.doomed[stage.cell] = failure
+        self._doom_partners()
+
+    def _doom_partners(self) -> None:
+        """Cells whose joint group has one that cannot be scored."""
+        cells = self.session.plan.cells
+        broken = {cells[cell].joint: cell for cell in self.doomed if cells[cell].joint}
+        for cell in cells.values():
+            if cell.joint in broken and cell.id not in self.doomed:
+                first = broken[cell.joint]
+                self.doomed[cell.id] = Failure(shared_failure(cells[first], self.doomed[first].error))
 
     def _try_targets(self, stage: Stage) -> None:
         """Raises what is wrong with the right answers of a cell."""
@@ -157,10 +168,15 @@ class Executor:
     def _train(self, stage: Stage) -> dict[str, Any]:
         cell, given = self._cell(stage), self._given(stage)
         if cell.id not in self.trained:
-            cells = self._to_train_with(stage)
+            stages = self._to_train_with(stage)
+            cells = [self._cell(one) for one in stages]
             self._begin(cells)
             try:
-                found = train_cells(cells, given, self.session)
+                found: Sequence[Trained | Exception]
+                if cell.joint:
+                    found = train_jointly(cells, [self._given(one) for one in stages], self.session)
+                else:
+                    found = train_cells(cells, given, self.session)
             except own_failures(self.session) as error:  # of all of them: found out once
                 found = [error] * len(cells)
             self.trained |= dict(zip((one.id for one in cells), found, strict=True))
@@ -186,12 +202,12 @@ class Executor:
             hub().call("matrixhub_cell_started", cell=cell.to_dict())
             self.session.callbacks.tell("on_cell_start", cell.to_dict())
 
-    def _to_train_with(self, stage: Stage) -> list[Cell]:
-        """The cell of a stage and all others, not yet trained, that train as one with it."""
+    def _to_train_with(self, stage: Stage) -> list[Stage]:
+        """A stage and all others, not yet done, whose cells train as one with its own."""
         key = together_key(self._cell(stage), stage.needs)
         others = [other for other in self.session.plan.stages if other.kind == "train"]
         return [
-            self._cell(other)
+            other
             for other in others[others.index(stage) :]
             if together_key(self._cell(other), other.needs) == key and other.spec["cell"] not in self.doomed
         ]

@@ -171,8 +171,10 @@ def _record(cell: Cell, trained: Trained, given: Given) -> dict[str, Any]:
             *_notes(splits, given.features),
             *_few(cell, trained, splits),
             *_learned_weights(trained),
+            *_partners(trained),
         ],
         "epochs": strict(trained.history.epochs),
+        **({"joint": list(trained.partners)} if trained.partners else {}),
         "best_epoch": trained.history.best_epoch,
         "num_steps": trained.history.num_steps,
         "train_seconds": round(trained.seconds, 3),
@@ -201,6 +203,11 @@ def _learned_weights(trained: Trained) -> Iterator[str]:
         found = zip(readout.heads, readout.log_variances.tolist(), strict=True)
         told = ", ".join(f"{name} {math.exp(-s):.3g}" for name, s in found)
         yield f"Learned weights of the losses, beside those of the config: {told}."
+
+
+def _partners(trained: Trained) -> Iterator[str]:
+    if trained.partners:
+        yield f"Trained jointly with {' and '.join(trained.partners)}: what they share learned from all."
 
 
 def _few(cell: Cell, trained: Trained, splits: Splits) -> Iterator[str]:

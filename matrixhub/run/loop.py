@@ -151,7 +151,7 @@ def fit(
     schedule = make_schedule(optimizer, trainer, per_epoch * trainer["epochs"])
     wrapped, prepared = accelerator.prepare(model, optimizer)
     sizes = row_sizes(task.targets)
-    lengths = together(accelerator, lambda: _lengths(model, task, trainer))
+    lengths = together(accelerator, lambda: None if model.is_light else train_lengths(task, trainer))
     rank, world = accelerator.process_index, accelerator.num_processes
     history = History()
     for epoch in range(trainer["epochs"]):
@@ -167,7 +167,7 @@ def fit(
             history.num_steps += 1
             on_step(history.num_steps, loss)
         entry = {"epoch": epoch + 1, "train_loss": float(total) / per_epoch}
-        entry |= _validate(model, task, accelerator) if len(task.validation) else {}
+        entry |= validated(model, task, accelerator) if len(task.validation) else {}
         history.epochs.append(entry)
         on_epoch(entry)
         best.look(entry)
@@ -253,12 +253,13 @@ def name_rows(model: ProductModel, task: Task, rows: Rows, accelerator: Accelera
     )
 
 
-def _lengths(model: ProductModel, task: Task, trainer: Mapping[str, Any]) -> Rows | None:
+def train_lengths(task: Task, trainer: Mapping[str, Any]) -> Rows | None:
     """Cost of each training row, where grouping by it is wanted and saves anything."""
-    return task.feed.lengths(task.train) if trainer["group_by_length"] and not model.is_light else None
+    return task.feed.lengths(task.train) if trainer["group_by_length"] else None
 
 
-def _validate(model: ProductModel, task: Task, accelerator: Accelerator) -> dict[str, float]:
+def validated(model: ProductModel, task: Task, accelerator: Accelerator) -> dict[str, float]:
+    """Figures on the validation rows."""
     return figures(
         evaluate(model, task.feed, task.targets, task.validation, accelerator=accelerator), task.weights
     )

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from matrixhub.errors import ConfigError, TrainingError
 from matrixhub.run.evaluate import Scores
-from matrixhub.run.model import ProductModel
 
 TRAIN_LOSS, LOSS = "train_loss", "loss"
 _ERRORS = ("mae", "mse", "rmse")
@@ -24,7 +23,7 @@ class Best:
         monitor: name of the figure in the entries it will look at.
     """
 
-    def __init__(self, model: ProductModel, monitor: str) -> None:
+    def __init__(self, model: nn.Module, monitor: str) -> None:
         self.model = model
         self.monitor = monitor
         self.sign = 1.0 if lower_is_better(model, monitor) else -1.0
@@ -83,10 +82,11 @@ def trained_state(model: nn.Module) -> dict[str, Tensor]:
         return {name: tensor.clone() for name, tensor in model.state_dict().items() if name in names}
 
 
-def lower_is_better(model: ProductModel, monitor: str) -> bool:
+def lower_is_better(model: nn.Module, monitor: str) -> bool:
     """Whether smaller values of a figure are better ones."""
     output, _, metric = monitor.partition(".")
     if not metric:
         return True
-    head = model.readout.head(output)
-    return metric in _ERRORS or (metric == head.metric and not head.higher_is_better)
+    readout: Any = model.readout
+    head = readout.head(output)
+    return bool(metric in _ERRORS or (metric == head.metric and not head.higher_is_better))

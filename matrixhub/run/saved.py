@@ -246,7 +246,8 @@ def _load_writer(path: Path, manifest: Mapping[str, Any], bases: dict[str, Any])
     dims = manifest.get("dims", {})
     bridge = bridge_for(generator, fusion, dims, outputs=manifest["product"]["outputs"], learns=False)
     if fusion:
-        load_state(bridge, load_weights(path / READOUT))
+        # An artifact of before 'spread' was saved takes that of its generator.
+        load_state(bridge, {"spread": bridge.spread, **load_weights(path / READOUT)})
     encoders = {m: _load_encoder(path, m, manifest, bases, lora=None) for m in manifest["encoder"]}
     modalities = {name: inputs[name]["modality"] for name in dims}
     return Writer(generator, bridge, encoders, modalities).eval().requires_grad_(False)

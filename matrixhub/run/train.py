@@ -62,6 +62,7 @@ class Trained:
         outputs: over the test rows, by name.
         mask: (N, T) of words, if any.
         seconds: of training; cells that trained together share them.
+        partners: products that it trained jointly with.
     """
 
     model: ProductModel
@@ -71,18 +72,19 @@ class Trained:
     outputs: dict[str, Tensor] = field(default_factory=dict)
     mask: Tensor | None = None
     seconds: float = 0.0
+    partners: Sequence[str] = ()
 
 
 def together_key(cell: Cell, needs: Sequence[str]) -> str:
-    """Equal for cells that can train as one: same rows, features and architecture, other numbers.
+    """Equal for cells that train as one: same rows, features and architecture, or one joint group.
 
     Args:
-        cell: with stored features, or with an encoder that trains, which always trains alone.
+        cell: with stored features, or with an encoder that trains, alone or with those of its joint group.
         needs: keys of the stages it reads.
     """
     trainer = cell.trainer
     if cell.training != "frozen":
-        return cell.id
+        return cell.joint or cell.id
     # Members with seeds of their own read other rows at each step: too much memory, of token features.
     has_tokens = cell.level == "tokens" or bool(cell.whole)
     same = [trainer["batch_size"], trainer["monitor"], trainer.get("balance")]
@@ -97,14 +99,10 @@ def train_cells(cells: Sequence[Cell], given: Given, session: Session) -> list[T
     Raises:
         DataError, ConfigError: what is wrong with all of them.
     """
-    if not len(given.splits.test):
-        raise DataError("no row is left for test, and a product is scored on some: see product.split")
-    product, splits = cells[0].product, given.splits
-    inputs, outputs = product["inputs"], product["outputs"]
-    targets = session.together(lambda: fit_targets(given.table, outputs, inputs, splits))
+    splits = given.splits
+    targets = fitted_targets(cells[0], given, session)
     feed, models = session.together(lambda: _build_all(cells, given, targets, session))
-    weights = {name: output["weight"] for name, output in outputs.items()}
-    task = Task(feed, targets.encoded, weights, splits.train, splits.validation)
+    task = task_of(cells[0], given, targets, feed)
     members = [Member(model, cell.trainer) for model, cell in zip(models, cells, strict=True)]
     watches = [Watch(cell, session, len(splits.train)) for cell in cells]
     started = time.perf_counter()
@@ -116,6 +114,20 @@ def train_cells(cells: Sequence[Cell], given: Given, session: Session) -> list[T
     return found
 
 
+def fitted_targets(cell: Cell, given: Given, session: Session) -> Targets:
+    """What the outputs of a cell learn; a DataError says what is wrong with the rows, on all ranks."""
+    if not len(given.splits.test):
+        raise DataError("no row is left for test, and a product is scored on some: see product.split")
+    inputs, outputs = cell.product["inputs"], cell.product["outputs"]
+    return session.together(lambda: fit_targets(given.table, outputs, inputs, given.splits))
+
+
+def task_of(cell: Cell, given: Given, targets: Targets, feed: Feed) -> Task:
+    """What the model of a cell is trained and scored on."""
+    weights = {name: output["weight"] for name, output in cell.product["outputs"].items()}
+    return Task(feed, targets.encoded, weights, given.splits.train, given.splits.validation)
+
+
 def _build_all(
     cells: Sequence[Cell], given: Given, targets: Targets, session: Session
 ) -> tuple[Feed, list[ProductModel]]:
@@ -123,7 +135,7 @@ def _build_all(
     device, cell = session.accelerator.device, cells[0]
     modalities = {name: one["modality"] for name, one in cell.product["inputs"].items()}
     if cell.training != "frozen":
-        feed, model = _build_whole(cell, given, targets, session)
+        feed, model = build_whole(cell, given, targets, session)
         return feed, [model]
     feed = FeatureFeed(given.features, device)
     dims = {name: stored.dim for name, stored in given.features.items()}
@@ -162,12 +174,18 @@ def _encoder(cell: Cell, options: Mapping[str, Any], session: Session) -> Any:
     return PartlyFrozen(own_copy(frozen, shared=prefix.parameters()), num_layers)
 
 
-def _build_whole(cell: Cell, given: Given, targets: Targets, session: Session) -> tuple[Feed, ProductModel]:
-    """A model whose encoders train: each cell starts from a copy of its own."""
+def build_whole(
+    cell: Cell, given: Given, targets: Targets, session: Session, *, trunk: dict[str, Any] | None = None
+) -> tuple[Feed, ProductModel]:
+    """A model whose encoders train, copies of its own; those in ``trunk`` it shares, and adds its others."""
     modalities = {name: one["modality"] for name, one in cell.product["inputs"].items()}
     device, seed = session.accelerator.device, cell.trainer["seed"] % 2**32
     set_seed(seed)
-    encoders = {m: _encoder(cell, options, session) for m, options in cell.encoder.items()}
+    shared = {} if trunk is None else trunk
+    for m, options in cell.encoder.items():
+        if m not in shared:
+            shared[m] = _encoder(cell, options, session)
+    encoders = {m: shared[m] for m in cell.encoder}
     dims = {name: encoders[m].dim for name, m in modalities.items()}
     set_seed(seed)
     readout = _readout(cell, dims, targets).to(device)
@@ -252,14 +270,15 @@ def _result(
     if member.error:
         return member.error
     try:
-        return _trained(member, task, given, targets, session=session, seconds=seconds)
+        return scored(member, task, given, targets, session=session, seconds=seconds)
     except own_failures(session) as error:
         return error
 
 
-def _trained(
+def scored(
     member: Member, task: Task, given: Given, targets: Targets, *, session: Session, seconds: float
 ) -> Trained:
+    """A model that has been trained, with its scores on the test rows."""
     test = given.splits.test
     outputs, mask = outputs_of(member.model, task.feed, test, accelerator=session.accelerator)
     index = torch.from_numpy(test)

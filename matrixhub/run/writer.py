@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from matrixhub.errors import PluginError
@@ -62,7 +63,9 @@ class Bridge(nn.Module):
         self.fusion: nn.Module | None = (
             build("fusion", fusion, dims=dict(dims), dim=width) if fusion else None
         )
-        self.spread = spread
+        # Saved: a generator that was trained has another one now than its prefix was made for.
+        self.spread: Tensor
+        self.register_buffer("spread", torch.tensor(spread))
         self.heads = nn.ModuleDict({name: Likelihood() for name in outputs})
 
     def forward(self, features: Mapping[str, Features]) -> Tensor | None:

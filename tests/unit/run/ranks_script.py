@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 
 from matrixhub.run.feed import FeatureFeed
+from matrixhub.run.joint import fit_jointly
 from matrixhub.run.loop import Task, fit
 from matrixhub.run.model import ProductModel
 from matrixhub.run.ranks import each_together, together
@@ -48,6 +49,13 @@ def main(folder: Path) -> None:
         fit_stack(made, tiny.task(), monitor="loss", accelerator=accelerator)
         for k, member in enumerate(made):
             torch.save(tiny.weights(member.model), folder / f"{name}{k}-{rank}.pt")
+    for name, (changes, balance) in JOINT.items():
+        models, tasks = tiny.text_products(balance=balance)
+        fit_jointly(models, tasks, trainer={**tiny.JOINT, **changes}, accelerator=accelerator)
+        assert accelerator.ddp_handler is None
+        accelerator.free_memory()
+        for k, model in enumerate(models):
+            torch.save(tiny.weights(model), folder / f"{name}{k}-{rank}.pt")
     (folder / f"agree-{rank}.json").write_text(json.dumps(agreements(accelerator, rank)))
     threads = [num_gloo_threads()]
     leave()
@@ -111,6 +119,14 @@ def stacked() -> list[Member]:
         {"seed": 3},
     ]
     return [Member(tiny.model(), {**tiny.TRAINER, **one}) for one in changes]
+
+
+JOINT: dict[str, tuple[dict[str, Any], str]] = {
+    "jointly": ({}, "fixed"),
+    "jointly_in_turn": ({"joint": "round_robin", "accumulation": 2, "weight_decay": 0.5}, "fixed"),
+    "jointly_balanced": ({"joint": "temperature"}, "uncertainty"),
+}
+"""Changes to the trainer, and the balance of the second product."""
 
 
 STACKS: dict[str, Callable[[], list[Member]]] = {"stacked": stacked}

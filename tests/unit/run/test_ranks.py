@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from matrixhub.run.joint import fit_jointly
 from matrixhub.run.loop import fit
 from matrixhub.run.stack import fit_stack
 from tests.command import environment
@@ -69,6 +70,17 @@ def test_a_stack_on_two_ranks_is_the_stack_on_one(seen: Path) -> None:
         first, second = weights(seen, f"stacked{k}")
         assert tiny.apart(first, second) == 0
         assert tiny.apart(first, tiny.weights(member.model)) < 1e-5
+
+
+@pytest.mark.parametrize("case", ranks_script.JOINT)
+def test_products_on_two_ranks_train_jointly_as_on_one(seen: Path, case: str) -> None:
+    changes, balance = ranks_script.JOINT[case]
+    models, tasks = tiny.text_products(balance=balance)
+    fit_jointly(models, tasks, trainer={**tiny.JOINT, **changes}, accelerator=tiny.accelerator())
+    for k, model in enumerate(models):
+        first, second = weights(seen, f"{case}{k}")
+        assert tiny.apart(first, second) == 0
+        assert tiny.apart(first, tiny.weights(model)) < 1e-5
 
 
 def test_both_ranks_name_the_row_that_only_one_of_them_had(seen: Path) -> None:

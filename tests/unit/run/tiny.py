@@ -25,6 +25,14 @@ TRAINER: dict[str, Any] = {
 }  # fmt: skip
 
 
+JOINT: dict[str, Any] = {
+    **TRAINER,
+    "joint": "proportional",
+    "joint_temperature": 2.0,
+    "schedule": "constant",
+}
+
+
 def accelerator(mixed_precision: str = "no") -> Accelerator:
     AcceleratorState._reset_state()
     return Accelerator(cpu=True, mixed_precision=mixed_precision)
@@ -83,6 +91,24 @@ def text_model(rows: list[str] | None = None) -> tuple[ProductModel, Task]:
     return ProductModel({"text": encoder}, {"x": "text"}, plain.readout), task(
         feed=feed, targets={"y": targets}
     )
+
+
+def text_products(*, balance: str = "fixed") -> tuple[list[ProductModel], list[Task]]:
+    """Classes, and a number of a third as many batches, over the same texts and one encoder."""
+    classes, given = text_model()
+    torch.manual_seed(1)
+    readout = Readout(
+        dims={"x": DIM},
+        fusion=None,
+        head={"name": "heads.linear", "label_smoothing": 0.0},
+        targets={"n": Target("regression")},
+        balance=balance,
+    )
+    number = ProductModel(dict(classes.encoders.items()), {"x": "text"}, readout)
+    numbers = task(
+        feed=given.feed, targets={"n": given.targets["y"].float()}, weights={"n": 1.0}, train=given.train[:16]
+    )
+    return [classes, number], [given, numbers]
 
 
 def mixed_model() -> tuple[ProductModel, Task]:
