@@ -1,9 +1,11 @@
-"""Three outputs on one encoder that trains, beside one of them: what the other two cost."""
+"""Three outputs on one encoder that trains, beside one of them; two products jointly, beside each alone."""
 
+import argparse
 import json
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from measure import arguments, report
 
@@ -16,8 +18,24 @@ OUTPUTS = {
 }
 
 
+PRODUCTS = ("reviews", "news")
+PRODUCT_ROWS = 800
+WAYS = {
+    "alone": (),
+    "proportional": ("trainer.joint=proportional",),
+    "proportional, uncertainty": ("trainer.joint=proportional", "trainer.balance=uncertainty"),
+    "round_robin": ("trainer.joint=round_robin",),
+}
+
+
 def main() -> None:
     args = arguments(__doc__ or "", rows=500, rounds=2)
+    several_outputs(args)
+    several_products(args)
+
+
+def several_outputs(args: argparse.Namespace) -> None:
+    """Seconds with one output and with three."""
     seconds: dict[int, list[float]] = {1: [], 3: []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -34,6 +52,27 @@ def main() -> None:
         {"outputs": ", ".join(OUTPUTS), "seconds": three, "times one": ratio},
     ]
     report(f"joint, {args.rows} news articles, MiniLM trained in full for one epoch", rows, args.json)
+
+
+def several_products(args: argparse.Namespace) -> None:
+    """Scores on the test rows and seconds of training, each way once."""
+    rows: list[dict[str, object]] = []
+    for name, options in WAYS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            overrides = [f"product={','.join(PRODUCTS)}", f"product.source.limit={PRODUCT_ROWS}"]
+            overrides += ["trainer=finetune", "trainer.epochs=2", "head=linear", "baseline=false", *options]
+            places = [f"output_dir={folder}/runs", f"cache_dir={folder}/cache"]
+            records = mh.run([*overrides, *places], multirun=True, quiet=True).records
+        scores = {record["product"]: score(record) for record in records}
+        rows.append({"trained": name, **scores, "seconds": sum(float(r["train_seconds"]) for r in records)})
+    title = f"{' and '.join(PRODUCTS)}, {PRODUCT_ROWS} rows each, MiniLM trained in full for two epochs"
+    report(title, rows, args.json and args.json.with_stem(f"{args.json.stem}-products"))
+
+
+def score(record: dict[str, Any]) -> float:
+    """Accuracy of the only output."""
+    ((_, metrics),) = record["metrics"].items()
+    return float(metrics["accuracy"])
 
 
 def write_rows(path: Path, count: int) -> None:

@@ -1,6 +1,7 @@
 """A plan as a picture: a flowchart in Mermaid's language, from sources over shared stages to cells."""
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from matrixhub.plan.build import Plan
 from matrixhub.plan.cell import Cell
@@ -15,16 +16,21 @@ CLASSES = (
 
 
 def mermaid(plan: Plan) -> str:
-    """A flowchart. Cells that read the same stages are one node; what they share has a heavy border."""
+    """A flowchart. Cells that read the same stages are one node; what they share has a heavy border.
+
+    Those that train jointly are linked by a dotted line.
+    """
     lines = ["flowchart LR", *(f"  {one}" for one in CLASSES)]
     names = {stage.key: f"s{number}" for number, stage in enumerate(plan.stages)}
     for stage in plan.stages:
         if not stage.cell:
             lines.append(_node(names[stage.key], f"{stage.kind} {stage.label}", stage))
             lines += _edges(names, stage.needs, names[stage.key])
-    for number, (needs, cells) in enumerate(_groups(plan).items()):
+    groups = _groups(plan)
+    for number, (needs, cells) in enumerate(groups.items()):
         lines.append(f'  c{number}(["{_text(_told(cells))}"])')
         lines += _edges(names, needs, f"c{number}")
+    lines += _joint(groups.values())
     lines += _aside("done", "done already", [plan.cells[cell].name for cell in plan.done])
     lines += _aside("refused", "refused", [f"{r.name}: {' '.join(r.reasons)}" for r in plan.refused])
     return "\n".join(lines)
@@ -63,6 +69,16 @@ def _node(name: str, text: str, stage: Stage) -> str:
 
 def _edges(names: dict[str, str], needs: Iterable[str], to: str) -> Iterator[str]:
     return (f"  {names[key]} --> {to}" for key in needs)
+
+
+def _joint(groups: Iterable[list[Cell]]) -> Iterator[str]:
+    """Links between nodes that have cells of one joint group, each once."""
+    nodes: dict[str, list[str]] = {}
+    for number, cells in enumerate(groups):
+        for joint in dict.fromkeys(cell.joint for cell in cells if cell.joint):
+            nodes.setdefault(joint, []).append(f"c{number}")
+    links = dict.fromkeys(pair for some in nodes.values() for pair in pairwise(some))
+    return (f"  {one} -. jointly .- {other}" for one, other in links)
 
 
 def _aside(kind: str, title: str, items: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from matrixhub.errors import ConfigError
 from matrixhub.plan import Plan, make_plan
 from matrixhub.plan.build import cell_ids
 from matrixhub.plan.history import FROM_RUN
+from matrixhub.plan.picture import mermaid
 from matrixhub.plan.text import plan_text
 from tests.unit.plan.made_up import make_hub, make_job
 
@@ -101,11 +102,14 @@ def test_a_group_is_done_when_all_of_it_is() -> None:
 
 
 def test_a_plan_tells_who_trains_with_whom_and_survives_a_file() -> None:
-    plan = plan_of(job("mail"), job("chat"), job("ads", None))
+    chat = job("chat", product__source__path="chat.csv")
+    plan = plan_of(job("mail"), chat, job("ads", None, product__source__path="ads.csv"))
     text = plan_text(plan)
     assert "encoder and heads, jointly with chat" in text
     assert "encoder and heads, jointly with mail" in text
     assert text.count("jointly") == 2
+    assert mermaid(plan).count("jointly") == 1
+    assert "c0 -. jointly .- c1" in mermaid(plan)
     assert Plan.from_dict(plan.to_dict()) == plan
     old = plan.to_dict()
     for cell in old["cells"]:
