@@ -23,7 +23,7 @@ CHAT = (
 )
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<|user|>", "<|assistant|>", "<|system|>")
 CAUSAL = ("llama", "gpt2", "qwen2")
-SEQ2SEQ = ("t5", "bart")
+SEQ2SEQ = ("t5", "bart", "m2m_100")
 
 
 @functools.cache
@@ -91,6 +91,13 @@ def _config(family: str, size: int) -> Any:
                 n_positions=96,
                 **start,
             )
+        case "m2m_100":
+            sizes = {"encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
+            heads = {"encoder_attention_heads": 4, "decoder_attention_heads": 4}
+            return transformers.M2M100Config(
+                vocab_size=size, d_model=32, max_position_embeddings=96, **sizes, **heads, **ids,
+                decoder_start_token_id=2, scale_embedding=False,
+            )  # fmt: skip
         case _:
             sizes = {"encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
             heads = {"encoder_attention_heads": 4, "decoder_attention_heads": 4}

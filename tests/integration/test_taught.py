@@ -1,13 +1,15 @@
 """Generators that learn, and that read what encoders say: from rows to an artifact that writes."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 import matrixhub as mh
-from matrixhub.artifacts.folder import read_manifest
+from matrixhub.artifacts.manifest import read_manifest, seal
 from matrixhub.cli.main import main
 from tests.toys import IMAGE, LABEL, TEXT, toy_options, write_products
 
@@ -83,6 +85,28 @@ def test_the_artifact_answers_images_with_texts(captions: mh.Run, tmp_path: Path
     card = (product.folder / "README.md").read_text()
     assert "trained too" in card and "`fixture.span`" in card and "Rows: 210 to train on" in card
     assert record["artifact_bytes"] > 0
+
+
+def test_what_a_prefix_was_brought_to_is_kept_though_the_embeddings_have_learned(
+    captions: mh.Run, tmp_path: Path
+) -> None:
+    writer, fresh = captions.load("caption").model, mh.create("generator", "scribe")
+    assert abs(writer.generator.spread - fresh.spread) > 1e-4
+    assert float(writer.bridge.spread) == pytest.approx(fresh.spread, rel=1e-6)
+
+
+def test_an_artifact_of_before_that_was_kept_loads(captions: mh.Run, tmp_path: Path) -> None:
+    (record,) = captions.records
+    old = Path(shutil.copytree(record["artifact"], tmp_path / "old"))
+    weights, manifest = old / "readout.safetensors", old / "manifest.json"
+    kept = {name: tensor for name, tensor in load_file(weights).items() if name != "spread"}
+    weights.unlink()  # its bytes may be another artifact's too
+    save_file(kept, weights)
+    told = json.loads(manifest.read_text())
+    manifest.unlink()
+    seal(old, {key: told[key] for key in told.keys() - {"format", "sha256", "files"}}, {})
+    model = mh.load(old).model
+    assert float(model.bridge.spread) == pytest.approx(model.generator.spread)
 
 
 def test_predict_and_evaluate(captions: mh.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,7 +42,8 @@ class CausalSteps:
         self.model, self.start = model, start
         taken = inspect.signature(model.forward).parameters
         self._positions = "position_ids" in taken
-        self._last = {"logits_to_keep": 1} if "logits_to_keep" in taken else {}
+        self.keeps_logits = "logits_to_keep" in taken
+        self._last = {"logits_to_keep": 1} if self.keeps_logits else {}
         self._shared: tuple[list[int], State] | None = None
 
     def share(self, rows: Sequence[Row]) -> None:
@@ -194,8 +195,14 @@ class CausalWriter(Writer):
         labels_BT = nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)
         ones = [one.new_ones(len(one)) for one in labels]
         mask_BT = nn.utils.rnn.pad_sequence(ones, batch_first=True)
-        logits_BTV = self.model(inputs_embeds=inputs_BTW, attention_mask=mask_BT, use_cache=False).logits
-        return answer_loss(logits_BTV[:, :-1], labels_BT[:, 1:])
+        labels_BT = labels_BT[:, 1:]
+        # Numbers over the whole vocabulary cost much: none where no row has a token of its answer.
+        columns = (labels_BT != -100).any(dim=0).nonzero().squeeze(1)
+        asked = {"logits_to_keep": columns} if steps.keeps_logits else {}
+        logits_BTV = self.model(
+            inputs_embeds=inputs_BTW, attention_mask=mask_BT, use_cache=False, **asked
+        ).logits
+        return answer_loss(logits_BTV if asked else logits_BTV[:, columns], labels_BT[:, columns])
 
     def _lesson(self, prompt: str, answer: str, prefix_BPW: Tensor | None) -> tuple[list[int], list[int]]:
         """Ids of a prompt and of its answer with its end, which fit together."""
@@ -206,9 +213,11 @@ class CausalWriter(Writer):
 
 def answer_loss(logits_BTV: Tensor, labels_BT: Tensor) -> Tensor:
     """Mean of ``-log p`` over the tokens of each row (B,); those labelled -100 do not count."""
-    loss_BT = nn.functional.cross_entropy(logits_BTV.float().transpose(1, 2), labels_BT, reduction="none")
-    counts_B = (labels_BT != -100).sum(dim=1).clamp(min=1)
-    return loss_BT.sum(dim=1) / counts_B
+    real_BT = labels_BT != -100
+    loss_N = nn.functional.cross_entropy(logits_BTV[real_BT].float(), labels_BT[real_BT], reduction="none")
+    rows_N = real_BT.nonzero()[:, 0]
+    sums_B = loss_N.new_zeros(len(labels_BT)).index_add(0, rows_N, loss_N)
+    return sums_B / real_BT.sum(dim=1).clamp(min=1)
 
 
 def build(**options: Any) -> CausalWriter:

@@ -119,13 +119,12 @@ class Seq2SeqWriter(Writer):
         ids_BT, mask_BT = padded(ids, self.pad, self.model.device)
         right = self.tokenizer(text_target=list(answers), truncation=True, max_length=self.context)
         labels_BU, real_BU = padded(right["input_ids"], self.pad, self.model.device)
+        labels_BU = labels_BU.masked_fill(real_BU == 0, -100)
+        # Each family shifts labels its own way, and not all of them let others ask for it.
         logits_BUV = self.model(
-            input_ids=ids_BT,
-            attention_mask=mask_BT,
-            decoder_input_ids=self.model.prepare_decoder_input_ids_from_labels(labels_BU),
-            use_cache=False,
+            input_ids=ids_BT, attention_mask=mask_BT, labels=labels_BU, use_cache=False
         ).logits
-        return answer_loss(logits_BUV, labels_BU.masked_fill(real_BU == 0, -100))
+        return answer_loss(logits_BUV, labels_BU)
 
 
 def padded(ids: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:

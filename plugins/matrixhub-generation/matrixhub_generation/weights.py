@@ -3,10 +3,11 @@
 Weights are safetensors or GGUF; no other kind is read.
 """
 
+import io
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def load(given: ModelConfig, auto: Any) -> tuple[Any, Any]:
     hub = {} if local else {"revision": given.revision, "local_files_only": hub_offline()}
     if given.gguf_file:
         hub["gguf_file"] = given.gguf_file
-    with checkpoint_errors(given.checkpoint), _quiet(local=local), _seeded():
+    with checkpoint_errors(given.checkpoint), _quiet(local=local, gguf=bool(given.gguf_file)), _seeded():
         config = AutoConfig.from_pretrained(path, trust_remote_code=False, **hub)
         if type(config) not in auto._model_mapping:
             raise ConfigError(f"'{given.checkpoint}' ({config.model_type}) is no model for {auto.__name__}.")
@@ -126,14 +127,17 @@ def _seeded() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet(*, local: bool) -> Iterator[None]:
+def _quiet(*, local: bool, gguf: bool) -> Iterator[None]:
     """No load reports; progress bars only where something is downloaded and someone is looking."""
+    hidden = local or not sys.stderr.isatty()
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
-    if bars and (local or not sys.stderr.isatty()):
+    if bars and hidden:
         logging.disable_progress_bar()
     try:
-        yield
+        # The bar over the tensors of a GGUF file knows no switch, and writes where errors go.
+        with redirect_stderr(io.StringIO()) if gguf and hidden else nullcontext():
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:

