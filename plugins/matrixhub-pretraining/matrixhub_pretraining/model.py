@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, linear
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -54,8 +54,7 @@ class Pretraining(nn.Module):
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.still):
             found = self.bert.bert(**inputs)
-        hidden_MD = found.last_hidden_state.flatten(0, 1)[batch["masked"]]
-        scores_MV = self.bert.cls.predictions(hidden_MD).float()
+        scores_MV = self._guess(found.last_hidden_state.flatten(0, 1)[batch["masked"]]).float()
         guess_M = batch["guess"]
         loss = cross_entropy(scores_MV, guess_M, reduction="sum")
         guessed = (scores_MV.argmax(dim=-1) == guess_M).sum()
@@ -65,6 +64,12 @@ class Pretraining(nn.Module):
         pair_loss = cross_entropy(answer_B2, batch["random"], reduction="sum")
         right = (answer_B2.argmax(dim=-1) == batch["random"]).sum()
         return torch.stack([loss, guessed.float(), pair_loss, right.float()])
+
+    def _guess(self, hidden_MD: Tensor) -> Tensor:
+        """Scores of all pieces, (M, V); the embeddings that the head shares are the encoder's."""
+        head = self.bert.cls.predictions
+        words_VD = head.decoder.weight.detach() if self.still else head.decoder.weight
+        return linear(head.transform(hidden_MD), words_VD, head.bias)
 
 
 def new_model(options: PretrainConfig, tokenizer: Any) -> Pretraining:

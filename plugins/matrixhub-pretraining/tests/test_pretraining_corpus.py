@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from matrixhub_pretraining.corpus import Corpus
+from matrixhub_pretraining.masking import choose
 from matrixhub_pretraining.options import CorpusConfig, TokenizerConfig, compose
 from matrixhub_pretraining.sentences import sentences
 from matrixhub_pretraining.tokens import tokenize
@@ -160,3 +162,25 @@ def test_a_file_of_options_stands_below_the_words(tmp_path: Path) -> None:
     path.write_text("trainer: {stpes: 5}\n")
     with pytest.raises(ConfigError, match=r"Did you mean 'trainer.steps'"):
         compose([], path)
+
+
+def test_chinese_is_cut_between_characters_however_often_they_meet(tmp_path: Path) -> None:
+    """As BERT's own tokenizer cuts it: a character is a word, and so whole words are masked one by one."""
+    path = tmp_path / "书.txt"
+    path.write_text("\n\n".join(f"今天天气很好。这本书很好看！boats {i}" for i in range(40)), "utf-8")
+    found = corpus(str(path), held_out=0.3)
+    tokenizer = train_tokenizer(found.training_sentences, TokenizerConfig(vocab_size=300), max_length=32)
+    assert tokenizer.tokenize("今天很好看") == list("今天很好看")
+    chinese = [piece for piece in tokenizer.get_vocab() if not piece.isascii()]
+    assert sorted(chinese) == sorted(set("今天天气很好。这本书很好看！"))
+    train, _, _ = tokenize(found, tokenizer)
+    pieces = tokenizer.convert_ids_to_tokens(train.ids)
+    assert all(train.starts[at] for at, piece in enumerate(pieces) if piece in chinese)
+    ids = tokenizer.encode("今天 boaty", add_special_tokens=False)
+    starts = [not piece.startswith("##") for piece in tokenizer.convert_ids_to_tokens(ids)]
+    assert starts[:3] == [True] * 3 and not any(starts[3:]), "two characters and a word of several pieces"
+    seen = {
+        tuple(choose(np.arange(len(ids)), np.array(starts), share=0.1, rng=np.random.default_rng(seed)))
+        for seed in range(60)
+    }
+    assert seen == {(0,), (1,), tuple(range(2, len(ids)))}

@@ -177,3 +177,14 @@ def test_the_learning_rate_rises_and_falls_and_the_head_may_go_first() -> None:
     first = TrainerConfig(steps=10, warmup=0.2, head_first=0.5, schedule="constant")
     assert [learning_rate(step, first, is_head=False) for step in range(10)] == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]
     assert all(learning_rate(step, first, is_head=True) == 1 for step in range(10))
+
+
+def test_while_the_encoder_is_still_only_the_head_has_gradients() -> None:
+    made, given = model("objective.next_sentence=false"), batch()
+    wanted = made(given)
+    made.still = True
+    found = made(given)
+    torch.testing.assert_close(found, wanted)
+    found[0].backward()
+    moved = {name for name, parameter in made.bert.named_parameters() if parameter.grad is not None}
+    assert moved and all(name.startswith("cls.") for name in moved), "the shared embeddings stay too"
