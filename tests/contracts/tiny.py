@@ -108,7 +108,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "encoder.timm@mobilenet": timm("mobilenetv2_035", pooling="avg", channels_last=False),
     },
     "demo": {
-        **{f"source.{name}": {"limit": 20} for name in ("news", "reviews", "textile", "digits", "entities")},
+        **{
+            f"source.{name}": {"limit": 20}
+            for name in ("news", "reviews", "reviews_zh", "textile", "digits", "entities")
+        },
         "source.emoji": emoji,
     },
     "fixture": {

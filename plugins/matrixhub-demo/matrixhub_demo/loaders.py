@@ -50,6 +50,23 @@ def reviews(folder: Path, *, origin: str) -> pa.Table:
     return found if origin == "all" else found.filter(pc.equal(found["origin"], origin))
 
 
+def reviews_zh(folder: Path) -> pa.Table:
+    """Chinese reviews, each once; those that stand under both labels are left out."""
+    texts = {
+        label: dict.fromkeys(map(str.strip, _lines(folder / "sentiment" / f"{label[:3]}.txt")))
+        for label in SENTIMENTS
+    }
+    negative, positive = texts.values()
+    rows = [
+        (t, label) for label, some in texts.items() for t in some if t and (t in negative) != (t in positive)
+    ]
+    return pa.table({"text": [text for text, _ in rows], "label": [label for _, label in rows]})
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text("utf-8").split("\n")
+
+
 def textile(folder: Path) -> pa.Table:
     """Paths of textile images."""
     files = sorted((folder / "data" / "textile_images" / "simulated").glob("*/*.jpg"))

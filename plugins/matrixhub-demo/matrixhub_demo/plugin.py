@@ -31,6 +31,11 @@ class ReviewsConfig(RowsConfig):
 
 
 @dataclass
+class ReviewsZhConfig(RowsConfig):
+    """Chinese reviews of books, hotels and goods by sentiment; needs matrixhub-demo[chinese]."""
+
+
+@dataclass
 class TextileConfig(RowsConfig):
     """Simulated textile images by defect."""
 
@@ -60,9 +65,10 @@ class EmojiConfig(RowsConfig):
 
 @hookimpl
 def matrixhub_components(register: Register) -> None:
-    """Seven data sets."""
+    """Eight data sets."""
     register("source", "news", "matrixhub_demo.sources:news", config=NewsConfig)
     register("source", "reviews", "matrixhub_demo.sources:reviews", config=ReviewsConfig)
+    register("source", "reviews_zh", "matrixhub_demo.sources:reviews_zh", config=ReviewsZhConfig)
     register("source", "textile", "matrixhub_demo.sources:textile", config=TextileConfig)
     register("source", "digits", "matrixhub_demo.sources:digits", config=DigitsConfig)
     register("source", "entities", "matrixhub_demo.sources:entities", config=EntitiesConfig)

