@@ -87,6 +87,29 @@ def test_the_artifact_answers_images_with_texts(captions: mh.Run, tmp_path: Path
     assert record["artifact_bytes"] > 0
 
 
+def test_a_row_of_a_table_is_described(tmp_path: Path) -> None:
+    """The third modality that encoders read: numbers and words of columns, before the same generator."""
+    rows = [(i % 40, "wet" if i % 3 else "dry") for i in range(240)]
+    lines = [f"{size},{kind},{'big' if size > 19 else kind}" for size, kind in rows]
+    (tmp_path / "rows.csv").write_text("\n".join(["size,kind,said", *lines]))
+    run_ = run(
+        tmp_path,
+        "product=tabular", f"product.source.path={tmp_path}/rows.csv", "product.inputs.row.column=[size,kind]",
+        "product.inputs.row.prefix=true", "~product.outputs.label",
+        "+product.outputs={said: {task: generation, target: said}}", "generate.max_new_tokens=10", *FINETUNE,
+        "trainer.epochs=25",
+    )  # fmt: skip
+    (record,) = run_.records
+    assert record["status"] == "done", record
+    assert record["metrics"]["said"]["exact_match"] > 0.9
+    assert record["baselines"]["said"]["commonest answer"]["exact_match"] < 0.5
+    product = mh.load(record["artifact"])
+    assert [one.value for one in product([{"size": 3, "kind": "wet"}, (35, "dry")])] == [
+        "wet",
+        "big",
+    ]
+
+
 def test_what_a_prefix_was_brought_to_is_kept_though_the_embeddings_have_learned(
     captions: mh.Run, tmp_path: Path
 ) -> None:
