@@ -94,10 +94,11 @@ def test_a_row_of_a_table_is_described(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("\n".join(["size,kind,said", *lines]))
     run_ = run(
         tmp_path,
-        "product=tabular", f"product.source.path={tmp_path}/rows.csv", "product.inputs.row.column=[size,kind]",
+        "product=tabular", f"product.source.path={tmp_path}/rows.csv",
+        "product.inputs.row.column=[size,kind]",
         "product.inputs.row.prefix=true", "~product.outputs.label",
         "+product.outputs={said: {task: generation, target: said}}", "generate.max_new_tokens=10", *FINETUNE,
-        "trainer.epochs=25",
+        "trainer.epochs=40", "trainer.patience=null",
     )  # fmt: skip
     (record,) = run_.records
     assert record["status"] == "done", record
