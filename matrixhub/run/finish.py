@@ -189,11 +189,18 @@ def _notes(splits: Splits, features: Mapping[str, StoredFeatures]) -> Iterator[s
 
 
 def _lacking(cell: Cell, table: pa.Table) -> Iterator[str]:
-    """Rows without an input that is optional."""
+    """Rows without an input that is optional, or with an empty one that is not."""
     for name, one in cell.product["inputs"].items():
         present = present_rows(table, one)
         if present is not None and (count := int((~present).sum())):
             yield f"{count:,} of {len(present):,} rows lack {name}; what stands in for it was learned."
+        elif present is None and len(cell.product["inputs"]) > 1:
+            there = present_rows(table, {**one, "optional": True})
+            if there is not None and (count := int((~there).sum())):
+                yield (
+                    f"{count:,} of {len(there):,} rows have an empty cell for {name}, which was read as an "
+                    f"empty text; product.inputs.{name}.optional=true takes it as missing."
+                )
 
 
 def _learned_weights(trained: Trained) -> Iterator[str]:

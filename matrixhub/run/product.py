@@ -25,6 +25,9 @@ from matrixhub.types import Features, Prediction
 FILE_KEYS = {"bytes", "path"}
 """Of a mapping that is a value itself: a file, by its content or its place."""
 
+NEARLY = 0.8
+"""How like an optional input a key of a row must be to be taken for it, misspelt (0 to 1)."""
+
 Answer = Prediction | dict[str, Prediction]
 
 
@@ -193,6 +196,7 @@ class Product:
         elif isinstance(row, tuple) and len(row) == len(self.inputs) > 1:
             value = row[list(self.inputs).index(name)]
         elif isinstance(row, Mapping) and len(self.inputs) > 1 and self.inputs[name].get("optional"):
+            self._refuse_misspelt(row, name, position)
             value = None
         elif len(self.inputs) > 1 or (isinstance(row, Mapping) and not row.keys() <= FILE_KEYS):
             raise DataError(self._needs(row), row=position)
@@ -200,6 +204,13 @@ class Product:
             value = row
         is_lacking = isinstance(value, tuple) and self.inputs[name].get("optional") and set(value) == {None}
         return None if is_lacking else value
+
+    def _refuse_misspelt(self, row: Mapping[str, Any], name: str, position: int) -> None:
+        """A row may lack an optional input, but not because of a slip of the pen."""
+        unknown = [key for key in map(str, row) if key not in self.inputs and key not in self.columns]
+        for wanted in dict.fromkeys((name, *as_columns(self.inputs[name]["column"]))):
+            if difflib.get_close_matches(wanted, unknown, n=1, cutoff=NEARLY):
+                raise DataError(_lacks(wanted, unknown), row=position)
 
     def _needs(self, row: Any) -> str:
         """What is wrong with a row that lacks an input."""

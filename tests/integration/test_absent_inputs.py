@@ -117,10 +117,24 @@ def test_an_empty_cell_of_a_csv_is_no_value_of_an_optional_input(tmp_path: Path,
     assert "133 of 200 rows lack second; what stands in for it was learned." in record["notes"]
     product = mh.load(record["artifact"])
     assert product({"first": "the red thing", "second": None}).value == "1"
+    with pytest.raises(mh.DataError, match="Did you mean 'second' where it says 'secnd'"):
+        product({"first": "the red thing", "secnd": "note 1"})
     answers = product.predict_table(
         pa.table({"text": ["the blue thing", "the red thing"], "other": [None, "x"]})
     )
     assert [answer.value for answer in answers] == ["0", "1"]
+
+
+def test_empty_cells_that_were_read_as_texts_are_counted(tmp_path: Path) -> None:
+    rows = [f"the {'red' if i % 2 else 'blue'} thing no{i},{'' if i % 4 else i},{i % 2}" for i in range(80)]
+    (tmp_path / "rows.csv").write_text("\n".join(["first,second,label", *rows]))
+    made = mh.run(
+        ["product=pair", *toy_options(tmp_path), *FAST, f"product.source.path={tmp_path}/rows.csv"],
+        quiet=True,
+    )
+    (note,) = [note for note in made.records[0]["notes"] if "empty cell" in note]
+    assert note.startswith("60 of 80 rows have an empty cell for second, which was read as an empty text; ")
+    assert "product.inputs.second.optional=true" in note
 
 
 def test_a_generator_takes_no_row_that_lacks_an_input(tmp_path: Path) -> None:

@@ -86,8 +86,10 @@ def search(argv: Sequence[str]) -> int:
 
     given = is_there(args.index) and (args.index / ABOUT).is_file()
     folder = args.index if given else beside(args.index)
+    if not args.query.strip():
+        raise ConfigError("QUERY is empty: give a text, or the path of an image.")
     if not is_there(folder):
-        raise DataError(f"{args.index} is no index, and has none. Type: matrixhub index {args.index} ROWS")
+        raise _no_index(args.index)
     found = load_index(folder)
     by = _input_of(args.query, found.product.inputs, found.name) if args.by is None else args.by
     if by not in found.product.inputs:
@@ -103,6 +105,18 @@ def search(argv: Sequence[str]) -> int:
     else:
         print("\n".join(_lines(rows)))
     return 0
+
+
+def _no_index(given: Path) -> DataError:
+    """What is wrong with a folder that is no index, and has none beside it."""
+    if not given.is_dir():
+        return DataError(f"there is no folder {given}.")
+    if (given / "manifest.json").is_file():
+        from matrixhub import load
+        from matrixhub_retrieval.index import require_retrieval
+
+        require_retrieval(load(given))
+    return DataError(f"{given} is no index, and has none. Type: matrixhub index {given} ROWS")
 
 
 def _positive(text: str) -> int:

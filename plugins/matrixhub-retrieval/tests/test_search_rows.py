@@ -147,6 +147,8 @@ def test_bad_input_gives_one_line(trained: Path, tmp_path: Path, told: Told) -> 
     cases: dict[str, tuple[Any, ...]] = {
         "no column 'document'": ("index", trained, rows, "--out", tmp_path / "i"),
         "is no index, and has none": ("search", tmp_path, "red"),
+        "there is no folder": ("search", tmp_path / "nowhere", "red"),
+        "QUERY is empty": ("search", tmp_path, " "),
         "is no index. Make one": ("index", trained, good, "--out", tmp_path / "full"),
         "no number of rows": ("search", tmp_path, "red", "-k", "0"),
         "the following arguments are required": ("search", tmp_path),
