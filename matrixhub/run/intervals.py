@@ -18,8 +18,10 @@ MOST_TARGETS = 4_000
 NORMAL_95, STUDENT_95 = 1.959964, 2.093024
 """Two-sided quantiles: the normal one, and Student's for ``GROUPS - 1`` degrees of freedom."""
 
-SHARES = frozenset({"accuracy", "micro_f1", "macro_f1", "entity_f1", "r2", "recall_at_10"})
+SHARES = frozenset({"accuracy", "micro_f1", "macro_f1", "entity_f1", "r2"})
 """Metrics that are 1 at best, so that no interval ends above it."""
+
+RECALL = "recall_at_10"
 
 Interval = tuple[float, float]
 
@@ -38,10 +40,26 @@ def interval(head: Head, outputs: Tensor, targets: Tensor) -> Interval | None:
         counts = targets != -100
         right = (outputs.argmax(-1) == targets) & counts
         return wilson(int(right.sum()), int(counts.sum()))
+    if head.metric == RECALL:
+        return recall_interval(head.metrics(outputs, targets)[RECALL], targets)
     return jackknife(head, outputs, targets)
 
 
-def wilson(num_right: int, num_rows: int) -> Interval | None:
+def recall_interval(recall: float, targets: Tensor) -> Interval | None:
+    """The interval of the share of rows that are found, among as many others.
+
+    It cannot be measured on a sample: fewer rows are found more easily. Rows with the same number on one
+    side are found or not together, so only different ones count.
+
+    Args:
+        recall: of all rows.
+        targets: (N, 2), as for ``Head.metrics``.
+    """
+    num_different = min(len(side.unique()) for side in targets.T) if len(targets) >= GROUPS else 0
+    return wilson(recall * num_different, num_different)
+
+
+def wilson(num_right: float, num_rows: int) -> Interval | None:
     """The score interval of a share.
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927):

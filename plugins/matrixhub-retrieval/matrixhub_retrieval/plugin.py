@@ -73,6 +73,11 @@ def _objections(cell: Mapping[str, Any]) -> Iterator[str]:
         yield f"Both inputs read the column {first['column']}: every row would find itself. Take two columns."
     if optional := [name for name, one in inputs.items() if one.get("optional")]:
         yield f"retrieval needs both inputs of a row: {' and '.join(optional)} cannot be optional."
+    if (parts := cell["trainer"]["accumulation"]) > 1:
+        yield (
+            f"trainer.accumulation={parts}: each row is told from those of its own part of the batch alone,"
+            " not from all. Leave accumulation at 1, and choose the trainer.batch_size that fits into memory."
+        )
     if fusion and fusion["name"] not in SIDES:
         yield f"fusion={fusion['name']} mixes the two inputs, so that none is found alone: fusion=towers."
     elif fusion and fusion["name"] == "core.concat" and first["modality"] != second["modality"]:

@@ -181,6 +181,8 @@ def test_a_product_that_finds_nothing_is_refused() -> None:
         (["product.inputs.document.column=query"], "Both inputs read the column query"),
         (["fusion=weighted"], "mixes the two inputs"),
         (["product.inputs.document.optional=true"], "cannot be optional"),
+        (["trainer.accumulation=2"], "its own part of the batch alone"),
+        (["trainer=finetune", "trainer.accumulation=2"], "its own part of the batch alone"),
         (["head=linear"], "Head 'heads.linear' learns"),
     ],
 )

@@ -11,6 +11,18 @@ from matrixhub.run.intervals import GROUPS, MOST_TARGETS, interval, jackknife, w
 from tests.unit.run.tiny import model
 
 
+class Recall:
+    """A head that is scored by whether the second input is among the ten nearest to the first."""
+
+    level, metric, higher_is_better = "pooled", "recall_at_10", True
+
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        first, second = outputs.chunk(2, dim=-1)
+        similar = first @ second.T
+        rank = (similar >= similar.diagonal()[:, None]).sum(dim=1)
+        return {self.metric: (rank <= 10).double().mean().item()}
+
+
 class Mean:
     """A head that is scored by the mean of its outputs, whose interval is known by a formula."""
 
@@ -61,6 +73,29 @@ def test_intervals_hold_the_truth_about_95_times_in_100() -> None:
         low, high = jackknife(head(), sample, torch.arange(200)) or (0.0, 0.0)
         held += low <= 1.0 <= high
     assert 180 <= held <= 198
+
+
+@pytest.mark.slow
+def test_intervals_of_recall_hold_the_truth_about_95_times_in_100() -> None:
+    """Also where there are more rows than others' spread is measured on: recall depends on their number."""
+    generator, found = torch.Generator().manual_seed(0), []
+    finds: Any = Recall()
+    for _ in range(100):
+        first, noise = torch.randn(2, 2_500, 8, generator=generator)
+        outputs = torch.cat([first, first + 1.3 * noise], dim=1)
+        targets = torch.arange(2_500)[:, None].expand(-1, 2)
+        found.append((finds.metrics(outputs, targets)["recall_at_10"], interval(finds, outputs, targets)))
+    truth = sum(recall for recall, _ in found) / len(found)
+    held = sum(low <= truth <= high for _, (low, high) in found)
+    assert 88 <= held <= 99
+
+
+def test_rows_that_are_found_together_count_once() -> None:
+    finds: Any = Recall()
+    finds.metrics = lambda outputs, targets: {"recall_at_10": 0.5}
+    captions = torch.stack([torch.arange(200), torch.arange(200) // 5], dim=1)
+    assert interval(finds, torch.zeros(200, 8), captions) == wilson(20, 40)
+    assert interval(finds, torch.zeros(19, 8), captions[:19]) is None
 
 
 def test_many_rows_are_sampled_and_the_interval_is_as_narrow_as_they_make_it() -> None:
