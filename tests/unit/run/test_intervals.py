@@ -84,7 +84,9 @@ def test_intervals_of_recall_hold_the_truth_about_95_times_in_100() -> None:
         first, noise = torch.randn(2, 2_500, 8, generator=generator)
         outputs = torch.cat([first, first + 1.3 * noise], dim=1)
         targets = torch.arange(2_500)[:, None].expand(-1, 2)
-        found.append((finds.metrics(outputs, targets)["recall_at_10"], interval(finds, outputs, targets)))
+        ends = interval(finds, outputs, targets)
+        assert ends
+        found.append((finds.metrics(outputs, targets)["recall_at_10"], ends))
     truth = sum(recall for recall, _ in found) / len(found)
     held = sum(low <= truth <= high for _, (low, high) in found)
     assert 88 <= held <= 99
