@@ -39,7 +39,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     with telling(f"Cannot use the artifact '{folder}'"):
         folder = Path(folder)
         if not (folder / MANIFEST).is_file():
-            raise ArtifactError(f"there is no {MANIFEST} in it.{_elsewhere(folder)}")
+            raise ArtifactError(_without_manifest(folder))
         found = {name: stat.st_size for name, stat in list_files(folder).items()}
         manifest = _parse(_read(folder / MANIFEST, MAX_BYTES))
         listed: dict[str, dict[str, Any]] = manifest["files"]
@@ -168,11 +168,13 @@ def _not_json(value: Any, place: str) -> str:
     return f"{place} is a {type(value).__name__}; a manifest holds plain JSON values only"
 
 
-def _elsewhere(folder: Path) -> str:
-    """Where the artifact that was meant may be."""
+def _without_manifest(folder: Path) -> str:
+    """What is wrong with a folder that has no manifest, and where the artifact that was meant may be."""
+    if folder.is_file():
+        return "it is a file, and an artifact is a folder."
     if not folder.is_dir():
         previous = folder.with_name(f".{folder.name}.previous")
         interrupted = f" Its replacement was interrupted: rename '{previous}' to it."
-        return interrupted if previous.is_dir() else " There is no such folder."
+        return f"there is no such folder.{interrupted if previous.is_dir() else ''}"
     inside = sorted(path.parent.relative_to(folder).as_posix() for path in folder.glob(f"*/{MANIFEST}"))
-    return f" There is one in {', '.join(inside[:3])}." if inside else ""
+    return f"there is no {MANIFEST} in it." + (f" There is one in {', '.join(inside[:3])}." if inside else "")

@@ -242,8 +242,10 @@ def test_no_artifact_there(artifact: Path, tmp_path: Path) -> None:
         read_manifest(tmp_path / "nothing")
     with pytest.raises(ArtifactError, match="There is one in news"):
         read_manifest(artifact.parent)
-    with pytest.raises(ArtifactError, match="no manifest"):
+    with pytest.raises(ArtifactError, match="it is a file, and an artifact is a folder"):
         read_manifest(artifact / "README.md")
+    with pytest.raises(ArtifactError, match=r"there is no manifest\.json in it\.$"):
+        read_manifest(tmp_path)
 
 
 fuzz = settings(
