@@ -38,7 +38,7 @@ def shortened(argv: list[str]) -> list[str]:
     if argv[0] != "run":
         return argv
     extra = ["trainer.epochs=2"]
-    if any(word.startswith("product=news") for word in argv):
+    if any(word.startswith("product=") and "news" in word for word in argv):
         extra.append("product.source.limit=200")
     if "hydra/sweeper=optuna" in argv:
         extra += ["hydra.sweeper.num_trials=2", "hydra.sweeper.batch_size=2"]
