@@ -18,7 +18,7 @@ from matrixhub.run.answers import finish_answers, write_answers
 from matrixhub.run.features import stored_features
 from matrixhub.run.finish import Workshop, finish_cell
 from matrixhub.run.generate import answers_of
-from matrixhub.run.jointly import shared_failure, train_jointly
+from matrixhub.run.joint_train import shared_failure, train_jointly
 from matrixhub.run.model import build
 from matrixhub.run.records import append_record, failure_record, log_unexpected
 from matrixhub.run.session import Session

@@ -104,6 +104,7 @@ def is_stackable(model: ProductModel, task: Task, accelerator: Accelerator) -> b
             stack.losses([few, few.copy()])
             alone = stack.loss_alone(few)
     except (RuntimeError, NotImplementedError, TypeError, ValueError):
+        # What vmap says no with. A fault of the readout's own comes again, and is told, when it trains alone.
         return False
     return bool((together_K - alone).abs().max() <= TOLERANCE * max(1.0, float(alone.abs())))
 

@@ -28,7 +28,8 @@ MANY = "product=toy,news,textile"
 CPU_SECONDS = 4.0  # several times what it takes, for slow machines
 
 
-def cost(code: str, *argv: str) -> None:
+def assert_light(code: str, *argv: str) -> None:
+    """Code, or a command, imports nothing heavy and takes little time."""
     said = python(code + SHOW, *argv)
     assert said["heavy"] == []
     assert said["seconds"] < CPU_SECONDS
@@ -55,7 +56,7 @@ def cost(code: str, *argv: str) -> None:
     ids=" ".join,
 )
 def test_commands_that_only_tell(argv: tuple[str, ...]) -> None:
-    cost(COMMAND, *argv)
+    assert_light(COMMAND, *argv)
 
 
 @pytest.mark.parametrize(
@@ -71,12 +72,12 @@ def test_commands_that_only_tell(argv: tuple[str, ...]) -> None:
     ],
 )
 def test_what_python_code_may_do_without_paying(code: str) -> None:
-    cost(code)
+    assert_light(code)
 
 
 @pytest.mark.parametrize("plugin", entry_points(group="matrixhub.plugins"), ids=lambda e: e.name)
 def test_entry_modules_of_installed_plugins(plugin: EntryPoint) -> None:
-    cost(f"import {plugin.module}")
+    assert_light(f"import {plugin.module}")
 
 
 LIGHT_PACKAGES = ("config", "plan", "cli", "report")
@@ -92,4 +93,4 @@ def test_no_module_left_of_run_imports_anything_heavy() -> None:
         path = [f"{matrixhub.__path__[0]}/{package}"]
         names += [m.name for m in pkgutil.walk_packages(path, f"matrixhub.{package}.")]
     assert len(names) > 30
-    cost("import importlib\n" + "\n".join(f"importlib.import_module({name!r})" for name in names))
+    assert_light("import importlib\n" + "\n".join(f"importlib.import_module({name!r})" for name in names))

@@ -34,9 +34,7 @@ class State:
 
 
 class CausalSteps:
-    """A causal model, step by step; see ``Steps``."""
-
-    joins = True
+    """A causal model, step by step; see ``JoiningSteps``."""
 
     def __init__(self, model: Any, start: int) -> None:
         self.model, self.start = model, start

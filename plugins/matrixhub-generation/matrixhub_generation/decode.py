@@ -6,7 +6,7 @@ Shape suffixes: B rows, V tokens of the vocabulary, P places and W width of a pr
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -61,13 +61,7 @@ class How:
 
 
 class Steps(Protocol):
-    """A model, one step at a time; a state is all that it remembers of its rows.
-
-    Attributes:
-        joins: whether rows may be added to others that are on their way.
-    """
-
-    joins: bool
+    """A model, one step at a time; a state is all that it remembers of its rows."""
 
     def share(self, rows: Sequence[Row]) -> None:
         """Read once what the prompts of all rows have in common."""
@@ -85,26 +79,32 @@ class Steps(Protocol):
         """The state of some rows."""
         ...
 
-    def join(self, state: Any, other: Any) -> Any:
-        """The state of the rows of both."""
-        ...
-
     def written(self, row: Row) -> list[int]:
         """Tokens that the model has seen as text, for processors of logits."""
+        ...
+
+
+@runtime_checkable
+class JoiningSteps(Steps, Protocol):
+    """Steps of a model that takes rows in while others are on their way."""
+
+    def join(self, state: Any, other: Any) -> Any:
+        """The state of the rows of both."""
         ...
 
 
 def decode(steps: Steps, rows: Sequence[Row], how: How) -> Iterator[Row]:
     """Write all rows; each is given back whenever it has a token more, or has ended."""
     waiting, live, state = deque(rows), list[Row](), None
+    joining = steps if isinstance(steps, JoiningSteps) else None
     for row in waiting:
         row.sampler = sampler(how.seed, row.ids)
     while waiting or live:
-        if waiting and (not live or (steps.joins and len(live) <= how.num_rows * 3 // 4)):
+        if waiting and (not live or (joining and len(live) <= how.num_rows * 3 // 4)):
             fresh = _next(waiting, how, how.num_rows - len(live))
             begun, logits_BV = steps.begin(fresh)
             yield from _chosen(steps, fresh, logits_BV, how)
-            state = begun if state is None else steps.join(state, begun)
+            state = joining.join(state, begun) if joining and live else begun
             live += fresh
         else:
             logits_BV = steps.step(state, [row.new[-1] if row.new else 0 for row in live])
@@ -113,7 +113,7 @@ def decode(steps: Steps, rows: Sequence[Row], how: How) -> Iterator[Row]:
         # A copy of what is remembered costs about what a few dead rows do.
         if not going:
             live, state = [], None
-        elif len(live) - len(going) > len(live) // 8 or (waiting and steps.joins):
+        elif len(live) - len(going) > len(live) // 8 or (waiting and joining):
             live, state = [live[place] for place in going], _kept(steps, state, going, len(live))
 
 

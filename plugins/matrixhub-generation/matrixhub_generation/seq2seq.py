@@ -34,8 +34,6 @@ class State:
 class Seq2SeqSteps:
     """Encoder once, then decoder step by step; see ``Steps``. Rows of a batch count from one beginning."""
 
-    joins = False
-
     def __init__(self, model: Any, start: int, pad: int) -> None:
         self.model, self.start, self.pad = model, start, pad
 
@@ -67,10 +65,6 @@ class Seq2SeqSteps:
         thin(state.cache.self_attention_cache, kept)
         thin(state.cache.cross_attention_cache, kept)
         return State(state.read_BTD[kept], state.mask_BT[kept], state.cache)
-
-    def join(self, state: State, other: State) -> State:
-        """Not done: ``joins`` says so."""
-        raise NotImplementedError
 
     def written(self, row: Row) -> list[int]:
         """Answer, with the token that begins all of them."""

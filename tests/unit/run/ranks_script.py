@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 
 from matrixhub.run.feed import FeatureFeed
-from matrixhub.run.joint import fit_jointly
+from matrixhub.run.joint_loop import fit_jointly
 from matrixhub.run.loop import Task, fit
 from matrixhub.run.model import ProductModel
 from matrixhub.run.ranks import each_together, together

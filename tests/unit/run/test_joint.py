@@ -9,7 +9,7 @@ import torch
 
 import matrixhub as mh
 from matrixhub.errors import NonFiniteError
-from matrixhub.run.joint import JointModel, fit_jointly, turn_order, turns
+from matrixhub.run.joint_loop import JointModel, fit_jointly, turn_order, turns
 from matrixhub.run.loop import fit
 from matrixhub.run.model import ProductModel
 from tests.toys import FAST, record_of, run_toy, toy_options, write_products

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from matrixhub.run.joint import fit_jointly
+from matrixhub.run.joint_loop import fit_jointly
 from matrixhub.run.loop import fit
 from matrixhub.run.stack import fit_stack
 from tests.command import environment

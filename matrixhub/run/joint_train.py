@@ -9,7 +9,7 @@ from typing import Any
 from matrixhub.errors import TrainingError
 from matrixhub.plan import Cell
 from matrixhub.run.feed import Feed
-from matrixhub.run.joint import fit_jointly
+from matrixhub.run.joint_loop import fit_jointly
 from matrixhub.run.loop import Task
 from matrixhub.run.model import ProductModel
 from matrixhub.run.session import Session
@@ -38,7 +38,8 @@ def train_jointly(cells: Sequence[Cell], given: Sequence[Given], session: Sessio
         with blamed(cell, session):
             found = fitted_targets(cell, one, session)
             feed, model = _built(cell, one, found, trunk, session=session)
-            targets, models = [*targets, found], [*models, model]
+            targets.append(found)
+            models.append(model)
             tasks.append(task_of(cell, one, found, feed))
     members = [Member(model, cell.trainer) for model, cell in zip(models, cells, strict=True)]
     started = time.perf_counter()
