@@ -36,6 +36,8 @@ class ImageFolderConfig:
     """Files to take, case ignored."""
     limit_per_class: int | None = None
     """Take the first so many images of each class only."""
+    labelled: bool = True
+    """Whether a sub-folder is a class; if not, every image below the folder is a row, and has no label."""
 
 
 @dataclass

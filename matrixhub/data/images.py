@@ -92,7 +92,8 @@ class ImageFolderSource:
     def _images(self) -> Iterator[tuple[str, str, str | None]]:
         """Path, class and split of every image."""
         if not self._labelled:
-            found = [(path, "", None) for path in self._images_under(self._root)]
+            images = itertools.islice(self._images_under(self._root), self._limit)
+            found = [(path, "", None) for path in images]
             if not found:
                 raise DataError(f"{self._root} has no images: {' '.join(self._extensions)} are read.")
             yield from found

@@ -13,7 +13,7 @@ from matrixhub import ConfigError, DataError, create, list_components
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from matrixhub_retrieval.index import Found
+    from matrixhub_retrieval.index import Found, SearchIndex
 
 MOST_CHARACTERS = 60
 """Of a column in a table of what was found."""
@@ -61,7 +61,8 @@ def index(argv: Sequence[str]) -> int:
     found = load_index(folder, product) if is_there(folder) else SearchIndex(product, args.input)
     if args.input not in (None, found.name):
         raise ConfigError(f"{folder} finds rows by '{found.name}': give --input={args.input} another --out.")
-    before, num_encoded = len(found), sum(found.add(table) for table in tables)
+    before = len(found)
+    num_encoded = sum(_add(found, rows, table) for rows, table in zip(args.rows, tables, strict=True))
     save_index(found, folder)
     added = len(found) - before
     print(f"{added:,} rows added ({num_encoded:,} encoded), {len(found):,} in {folder}", file=sys.stderr)
@@ -135,6 +136,18 @@ def _read(rows: str, paths: Sequence[str]) -> "pa.Table":
         source = create("source", "core.table", path=rows, paths=list(paths))
     table: pa.Table = source.read()
     return table
+
+
+def _add(found: "SearchIndex", rows: str, table: "pa.Table") -> int:
+    """Add what was read from ``rows``, by which it is called when it cannot be: there may be several."""
+    column = found.product.inputs[found.name]["column"]
+    if Path(rows).is_dir() and isinstance(column, str) and not found.product.transform.transforms:
+        # A folder has no names of columns: its images are what the index reads.
+        table = table.rename_columns([column])
+    try:
+        return found.add(table)
+    except DataError as error:
+        raise DataError(f"{rows}: {error}") from error
 
 
 def _input_of(query: str, inputs: dict[str, Any], found_by: str) -> str:

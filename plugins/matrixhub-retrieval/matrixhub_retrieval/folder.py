@@ -81,7 +81,10 @@ def load_index(folder: Path, product: Any = None) -> SearchIndex:
             )
         product = load(about["artifact"])
     if product.manifest["cell"] != about["cell"]:
-        raise DataError(f"{folder} was made by another product: choose another folder with --out.")
+        raise DataError(
+            f"{folder} was made by another product, the artifact {about['artifact']}: choose another folder"
+            " with --out."
+        )
     for name, digest in about["files"].items():
         if _sha256(folder / name) != digest:
             raise DataError(_damaged(folder, name))
