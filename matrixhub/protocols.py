@@ -59,9 +59,6 @@ class Processor(Protocol):
 
     An input of several columns gives one tuple a row. With an attribute ``takes_nulls = True`` missing
     values arrive as None, alone or in a tuple; without it such rows are refused before.
-
-    With a method ``doubts(values)`` it is shown some rows that a product was trained on, and gives sentences
-    about what its encoder reads badly, though without an error; the record has them as notes.
     """
 
     def prepare(self, values: Sequence[Any]) -> list[Any]:
@@ -252,7 +249,9 @@ class Generator(Protocol):
 
 @runtime_checkable
 class LearnsToWrite(Protocol):
-    """A generator that can be trained. It is registered with ``"loss"`` in ``produces``."""
+    """A generator that tells how unlikely right answers are: it can be trained, and scored by perplexity. It
+    is registered with ``"loss"`` in ``produces``.
+    """
 
     def loss(
         self, prompts: Sequence[str], answers: Sequence[str], *, prefix_BPW: "Tensor | None" = None
@@ -263,6 +262,14 @@ class LearnsToWrite(Protocol):
         Args:
             prompts, answers: of one batch, as texts; a pair longer than ``context`` is cut.
             prefix_BPW: as in ``TakesPrefix.generate``; never given to one that takes none.
+        """
+        ...
+
+    def num_tokens(
+        self, prompts: Sequence[str], answers: Sequence[str], *, prefix_BPW: "Tensor | None" = None
+    ) -> list[int]:
+        """How many tokens the loss of each row is the mean of, its end among them; 1 or more. Arguments as of
+        ``loss``.
         """
         ...
 

@@ -46,6 +46,9 @@ GENERATION = "generation"
 TEXT_METRICS = ("rouge1", "rouge2", "rougeL", "bleu", "chrf")
 """What an output of that task can be scored by, beside f1 and exact_match; needs libraries."""
 
+PERPLEXITY = "perplexity"
+"""Another one: how unlikely a generator holds the right answers; needs one with a loss."""
+
 
 @dataclass(frozen=True, slots=True)
 class Features:

@@ -37,7 +37,7 @@ class OutputConfig:
     prompt: str | None = None
     """What a generator is given, such as "Summarize: {text}" with an input text; None: the input alone."""
     metrics: list[str] = field(default_factory=list)
-    """Of generated texts, beside f1 and exact_match: rouge1, rouge2, rougeL, bleu, chrf."""
+    """Of generated texts, beside f1 and exact_match: rouge1, rouge2, rougeL, bleu, chrf, perplexity."""
 
 
 @dataclass

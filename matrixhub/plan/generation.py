@@ -8,7 +8,7 @@ from matrixhub.errors import unknown_name
 from matrixhub.plan.cell import Cell
 from matrixhub.plan.prompt import fields
 from matrixhub.plugins import Hub
-from matrixhub.types import GENERATION, TEXT_METRICS
+from matrixhub.types import GENERATION, PERPLEXITY, TEXT_METRICS
 
 
 def generation_objections(cell: Cell, hub: Hub) -> Iterator[str]:
@@ -21,6 +21,7 @@ def generation_objections(cell: Cell, hub: Hub) -> Iterator[str]:
     for name, output in outputs.items():
         yield from _prompt(f"product.outputs.{name}.prompt", output["prompt"], told, prefix=cell.encoded)
         yield from _metrics(name, output.get("metrics") or [])
+        yield from _likelihood(name, output.get("metrics") or [], cell, hub)
     if cell.generate is not None:
         yield from _options(cell.generate)
 
@@ -71,11 +72,20 @@ def _prompt(key: str, prompt: str | None, inputs: list[str], *, prefix: list[str
 
 def _metrics(output: str, names: list[str]) -> Iterator[str]:
     for name in names:
-        if name not in TEXT_METRICS:
-            yield unknown_name(f"metric of output '{output}':", name, TEXT_METRICS)
-    needed = {"sacrebleu" if name in ("bleu", "chrf") else "rouge_score" for name in names}
+        if name not in (*TEXT_METRICS, PERPLEXITY):
+            yield unknown_name(f"metric of output '{output}':", name, (*TEXT_METRICS, PERPLEXITY))
+    needed = {"sacrebleu" if name in ("bleu", "chrf") else "rouge_score" for name in {*names} - {PERPLEXITY}}
     if absent := [name for name in sorted(needed) if importlib.util.find_spec(name) is None]:
         yield f"Metrics of output '{output}' need {', '.join(absent)}: pip install 'matrixhub[texts]'."
+
+
+def _likelihood(output: str, names: list[str], cell: Cell, hub: Hub) -> Iterator[str]:
+    generator = hub.component("generator", (cell.generator or {})["name"])
+    if PERPLEXITY in names and "loss" not in generator.produces:
+        yield (
+            f"Generator '{generator.name}' does not tell how likely a text is, so output '{output}' has no "
+            f"{PERPLEXITY}: leave it out of product.outputs.{output}.metrics, or choose another generator."
+        )
 
 
 _AT_LEAST = {"max_new_tokens": 1, "batch_size": 1, "temperature": 0, "seed": 0}

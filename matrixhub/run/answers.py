@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import torch
 from torch import Tensor, nn
 
 from matrixhub.data.columns import values
@@ -15,6 +16,7 @@ from matrixhub.errors import DataError
 from matrixhub.plan import Cell
 from matrixhub.plan.cell import prompt_inputs
 from matrixhub.plan.prompt import text_of
+from matrixhub.run.evaluate import evaluate
 from matrixhub.run.generate import write
 from matrixhub.run.intervals import mean_interval
 from matrixhub.run.mistakes import MOST_ERRORS, Rows, preview
@@ -25,7 +27,7 @@ from matrixhub.run.saved import WrittenModules, artifact_folder, save_generator
 from matrixhub.run.session import Session
 from matrixhub.run.teach import Taught, taught
 from matrixhub.run.train import Given
-from matrixhub.run.writer import Writer
+from matrixhub.run.writer import Writer, by_likelihood
 from matrixhub.types import Generation
 
 
@@ -39,6 +41,7 @@ class Answers:
         seconds: of writing all of them.
         latency_ms: of one row, alone, from its features on.
         taught: what wrote them.
+        perplexities: of the right answers, by those outputs that are scored by it.
     """
 
     texts: dict[str, list[Generation]]
@@ -46,6 +49,7 @@ class Answers:
     seconds: float
     latency_ms: float
     taught: Taught
+    perplexities: dict[str, dict[str, float]]
 
 
 def write_answers(cell: Cell, given: Given, session: Session) -> Answers:
@@ -84,7 +88,18 @@ def write_answers(cell: Cell, given: Given, session: Session) -> Answers:
     seconds, started = time.perf_counter() - started, time.perf_counter()
     for some in prompts.values():
         session.together(lambda some=some: write(generator, some[:1], options, prefix=prefix))  # type: ignore[misc]
-    return Answers(texts, right, seconds, 1000 * (time.perf_counter() - started), found)
+    latency_ms = 1000 * (time.perf_counter() - started)
+    return Answers(texts, right, seconds, latency_ms, found, _perplexities(cell, found, rows, session))
+
+
+def _perplexities(cell: Cell, found: Taught, rows: Rows, session: Session) -> dict[str, dict[str, float]]:
+    """Of the right answers to some rows, on every rank."""
+    outputs = cell.product["outputs"]
+    if not (asked := by_likelihood(outputs)):
+        return {}
+    targets = {name: torch.zeros(int(rows.max()) + 1) for name in outputs}
+    scores = evaluate(found.writer, found.feed, targets, rows, accelerator=session.accelerator)
+    return {name: scores.metrics[name] for name in asked}
 
 
 def finish_answers(
@@ -136,7 +151,12 @@ def _record(cell: Cell, answers: Answers, table: pa.Table, splits: Splits) -> di
     return {
         **record_head(cell, "done"),
         "main": {name: {"metric": METRIC, "higher_is_better": True} for name in said},
-        "metrics": strict({name: metrics(texts, right[name], more[name]) for name, texts in said.items()}),
+        "metrics": strict(
+            {
+                name: {**metrics(texts, right[name], more[name]), **answers.perplexities.get(name, {})}
+                for name, texts in said.items()
+            }
+        ),
         "losses": {},
         "baselines": {name: _baselines(cell, name, right[name], table, splits=splits) for name in said},
         "num_rows": {

@@ -40,6 +40,10 @@ def adapted(encoder: Any, options: Mapping[str, Any]) -> Any:
         made = inject_adapter_in_model(config, twin)
     except ValueError as error:
         raise ConfigError(f"trainer.lora does not go with {type(encoder).__name__}: {error}") from error
+    for name, parameter in made.named_parameters():
+        if _ADAPTER in name:
+            # Steps of training are lost in the few digits of what a frozen model may be kept in.
+            parameter.data = parameter.data.float()
     for module in made.modules():
         if hasattr(module, "running_mean"):
             # Its statistics are the frozen encoder's, which others share: they stay as they are.

@@ -6,6 +6,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+from matrixhub.types import TEXT_METRICS
+
 METRIC = "f1"
 """The main one."""
 
@@ -38,12 +40,13 @@ def f1(said: str, truth: str) -> float:
 
 
 def metrics(said: Sequence[str], truth: Sequence[str], more: Sequence[str] = ()) -> dict[str, float]:
-    """Means over rows, of which there is at least one; then ``more`` of ``TEXT_METRICS``.
+    """Means over rows, of which there is at least one; then those of ``more`` that compare texts.
 
     Raises:
         PluginError: as ``likeness``.
     """
     pairs = list(zip(said, truth, strict=True))
+    more = [name for name in more if name in TEXT_METRICS]
     return {
         METRIC: sum(f1(*pair) for pair in pairs) / len(pairs),
         "exact_match": sum(exact_match(*pair) for pair in pairs) / len(pairs),

@@ -17,9 +17,11 @@ from matrixhub.plan.cell import prompt_inputs
 from matrixhub.plan.prompt import filled
 from matrixhub.plugins import hub
 from matrixhub.run.encode import encode_rows, joined, table_rows, takes_nulls
+from matrixhub.run.evaluate import ROW_BATCH
 from matrixhub.run.generate import write
 from matrixhub.run.model import spread
 from matrixhub.run.transform import Answering
+from matrixhub.run.writer import by_likelihood
 from matrixhub.types import Features, Prediction
 
 FILE_KEYS = {"bytes", "path"}
@@ -137,6 +139,30 @@ class Product:
         """
         by_output = self._written(self._columns(table))
         return {name: [str(answer.value) for answer in answers] for name, answers in by_output.items()}
+
+    @torch.inference_mode()
+    def losses_of(self, table: pa.Table, answers: Mapping[str, Sequence[str]]) -> dict[str, torch.Tensor]:
+        """How unlikely a generator holds right answers to the rows of a table: losses and numbers of tokens
+        (N, 2), by those outputs that are scored by it.
+
+        Args:
+            table: after ``transform``.
+            answers: by output.
+        """
+        by_input = self._columns(table)
+        features, _ = self._features(by_input)
+        told = {name: by_input[name] for name in prompt_inputs(self.inputs)}
+        names, found = by_likelihood(self.outputs), []
+        prompts = {n: filled(self.outputs[n]["prompt"], told, table.num_rows) for n in names}
+        for start in range(0, table.num_rows, ROW_BATCH):
+            part = slice(start, start + ROW_BATCH)
+            asked = {
+                "features": {name: Features(one.pooled_BD[part]) for name, one in features.items()},
+                "prompts": {name: prompts[name][part] for name in names},
+                "answers": {name: answers[name][part] for name in names},
+            }
+            found.append(self.model(asked)[0])
+        return {name: torch.cat([one[name] for one in found]).cpu() for name in names}
 
     def _table(self, rows: Sequence[Any]) -> pa.Table:
         """Rows as transforms take them: what is written by input names, by columns; what else it holds, too.

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import torch
 from torch import Tensor
 
 from matrixhub.errors import DataError
@@ -12,6 +13,7 @@ from matrixhub.run.generate import answers_of
 from matrixhub.run.overlap import metrics
 from matrixhub.run.product import Product, rows_from
 from matrixhub.run.targets import encode_targets
+from matrixhub.run.writer import Likelihood, by_likelihood
 from matrixhub.types import RETRIEVAL, Target
 
 BATCH_ROWS = 1024
@@ -61,12 +63,15 @@ def _score_texts(product: Product, source: Source) -> Scores:
     """As ``score_product``, of texts against right answers, which have no loss."""
     said: dict[str, list[str]] = {name: [] for name in product.outputs}
     right: dict[str, list[str]] = {name: [] for name in product.outputs}
+    unlikely: dict[str, list[Tensor]] = {name: [] for name in by_likelihood(product.outputs)}
     first_row = 0
     for table in source.batches(BATCH_ROWS):
         with rows_from(first_row):
             rows = product.transform(table)
             answers = answers_of(rows, product.outputs, np.arange(rows.num_rows))
             texts = product.texts_of(rows)
+            for name, found_N2 in (product.losses_of(rows, answers) if unlikely else {}).items():
+                unlikely[name].append(found_N2)
         for name in product.outputs:
             said[name] += texts[name]
             right[name] += answers[name]
@@ -77,4 +82,6 @@ def _score_texts(product: Product, source: Source) -> Scores:
         name: metrics(texts, right[name], product.outputs[name].get("metrics", ()))
         for name, texts in said.items()
     }
+    for name, parts in unlikely.items():
+        found[name] |= Likelihood().metrics(torch.cat(parts), torch.zeros(first_row))
     return Scores({}, found, first_row)

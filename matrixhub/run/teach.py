@@ -20,7 +20,7 @@ from matrixhub.run.model import build
 from matrixhub.run.session import Session
 from matrixhub.run.track import Watch
 from matrixhub.run.train import Given
-from matrixhub.run.writer import Writer, WriterFeed, bridge_for
+from matrixhub.run.writer import Writer, WriterFeed, bridge_for, by_likelihood
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +112,14 @@ def _writer(cell: Cell, feed: WriterFeed, session: Session) -> Writer:
     set_seed(seed)
     generator = _generator(cell, session)
     dims = {name: stored.dim for name, stored in feed.features.stored.items()}
+    outputs = cell.product["outputs"]
     set_seed(seed)
     bridge = bridge_for(
-        generator, cell.fusion, dims, outputs=list(cell.product["outputs"]), learns=bool(cell.trainer)
+        generator,
+        cell.fusion,
+        dims,
+        outputs=list(outputs),
+        learns=bool(cell.trainer or by_likelihood(outputs)),
     )
     return Writer(generator, bridge.to(session.accelerator.device))
 

@@ -16,28 +16,31 @@ from matrixhub.errors import PluginError
 from matrixhub.protocols import LearnsToWrite, TakesPrefix
 from matrixhub.run.feed import FeatureFeed, Rows
 from matrixhub.run.model import Outputs, ProductModel, build
-from matrixhub.types import Features, Prediction
+from matrixhub.types import PERPLEXITY, Features, Prediction
 
 Asked = dict[str, Any]
 """``features`` by input, and ``prompts`` and ``answers`` by output, of one batch."""
 
 
 class Likelihood(nn.Module):
-    """In place of a head: its outputs are each row's loss already, and its targets tell nothing."""
+    """In place of a head: its outputs (B, 2) are each row's loss already, and the number of its tokens; its
+    targets tell nothing.
+    """
 
-    level, metric, higher_is_better = "pooled", "perplexity", False
+    level, metric, higher_is_better = "pooled", PERPLEXITY, False
 
-    def loss(self, outputs_B: Tensor, targets_B: Tensor) -> Tensor:
+    def loss(self, outputs_B2: Tensor, targets_B: Tensor) -> Tensor:
         """The mean over rows."""
-        return outputs_B.mean()
+        return outputs_B2[:, 0].mean()
 
     def decode(self, outputs: Tensor, mask_BT: Tensor | None = None) -> list[Prediction]:
         """Nothing: the generator writes the answers."""
         return []
 
-    def metrics(self, outputs_B: Tensor, targets_B: Tensor) -> dict[str, float]:
-        """``perplexity``: of a token, where each answer counts the same."""
-        return {self.metric: math.exp(min(float(outputs_B.double().mean()), 700.0))}
+    def metrics(self, outputs_B2: Tensor, targets_B: Tensor) -> dict[str, float]:
+        """``perplexity``: of a token, where each token of all answers counts the same."""
+        losses_B, counts_B = outputs_B2.double().unbind(dim=1)
+        return {self.metric: math.exp(min(float(losses_B @ counts_B / counts_B.sum()), 700.0))}
 
 
 class Bridge(nn.Module):
@@ -89,7 +92,8 @@ class Bridge(nn.Module):
 class Writer(ProductModel):
     """A generator behind its bridge.
 
-    Called with a batch it gives how unlikely each right answer is, (B,) an output; it trains on that.
+    Called with a batch it gives how unlikely each right answer is, as ``Likelihood`` reads it; it trains on
+    that.
 
     Args:
         generator: a frozen one stays in eval mode.
@@ -126,17 +130,20 @@ class Writer(ProductModel):
         return self
 
     def forward(self, asked: Asked) -> tuple[Outputs, None]:  # type: ignore[override]
-        """The loss of each row (B,), by output."""
+        """The loss of each row and the number of its tokens (B, 2), by output."""
         prefix = self.bridge(asked["features"])
         how = {} if prefix is None else {"prefix_BPW": prefix}
         prompts, answers = asked["prompts"], asked["answers"]
-        found = {name: self.generator.loss(prompts[name], right, **how) for name, right in answers.items()}
-        for name, loss_B in found.items():
-            if loss_B.shape != (len(answers[name]),):
+        found = {}
+        for name, right in answers.items():
+            loss_B = self.generator.loss(prompts[name], right, **how)
+            if loss_B.shape != (len(right),):
                 raise PluginError(
-                    f"The generator's loss of {len(answers[name])} rows has the shape {tuple(loss_B.shape)}: "
+                    f"The generator's loss of {len(right)} rows has the shape {tuple(loss_B.shape)}: "
                     "it must give one number a row."
                 )
+            counts = self.generator.num_tokens(prompts[name], right, **how)
+            found[name] = torch.stack([loss_B.float(), torch.tensor(counts).to(loss_B.device)], dim=1)
         return found, None
 
 
@@ -173,6 +180,11 @@ class WriterFeed:
             {name: self.features.features(name, rows) for name in self.features.stored}
         )
         return found
+
+
+def by_likelihood(outputs: Mapping[str, Any]) -> list[str]:
+    """Names of the outputs that are to be scored by perplexity."""
+    return [name for name, output in outputs.items() if PERPLEXITY in (output.get("metrics") or ())]
 
 
 def bridge_for(

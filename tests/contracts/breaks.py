@@ -93,6 +93,8 @@ GENERATOR = [
     Break("learns_from_answers", "writer", "torch.stack(losses)", "torch.stack(losses).mean()", "not one finite number for each"),
     Break("learns_from_answers", "writer", "losses.append(", "losses.append(len(prompts)", "alone the loss of a row differs"),
     Break("learns_from_answers", "writer", "def loss(", "def lose(", "it has no loss"),
+    Break("learns_from_answers", "writer", "return [len(answer.split()) for", "return [max(len(a.split()) for a in answers) for", "alone num_tokens of a row is"),
+    Break("learns_from_answers", "writer", "return [len(answer.split()) for", "return [len(answer.split()) - 1 for", "not one whole number above 0"),
     Break("reads_a_prefix", "writer", "zip(prompts, self.pushes(prompts, prefix_BPW))\n        return", "zip(prompts, self.pushes(prompts, prefix_BPW)[::-1])\n        return", "behind a prefix"),
     Break("reads_a_prefix", "writer", "list(prefix_BPW.mean(1)", "list(prefix_BPW.detach().mean(1)", "has no gradient"),
     Break("reads_a_prefix", "writer", "width, spread = 4, 1.0", "width = 4", "no width and spread"),

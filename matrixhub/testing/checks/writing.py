@@ -19,7 +19,8 @@ VECTORS = 3
 @check("generator", needs=("one_answer_a_prompt",))
 def learns_from_answers(subject: Subject) -> None:
     """Registered to produce ``"loss"``, its ``loss`` gives one finite number a row, the same alone and among
-    others, with a gradient for its weights: the core takes means over rows, whatever batch they are in.
+    others, with a gradient for its weights: the core takes means over rows, whatever batch they are in. Its
+    ``num_tokens`` says of how many tokens each of them is the mean.
 
     Mend: mean of -log p over the tokens of each answer, (B,); mask the prompt and the padding.
     """
@@ -27,11 +28,16 @@ def learns_from_answers(subject: Subject) -> None:
     if "loss" not in subject.component.produces:
         skip('it is not registered with produces="loss"')
     if not isinstance(subject.built, LearnsToWrite):
-        fail("it has no loss(prompts, answers)")
+        fail("it has no loss(prompts, answers) or no num_tokens(prompts, answers)")
     found: Any = module.loss(PROMPTS, ANSWERS)
     if tuple(found.shape) != (len(PROMPTS),) or not is_finite(found):
         fail(f"the loss of {len(PROMPTS)} rows is {found!r}, not one finite number for each")
+    counts = module.num_tokens(PROMPTS, ANSWERS)
+    if len(counts) != len(PROMPTS) or not all(isinstance(one, int) and one > 0 for one in counts):
+        fail(f"num_tokens of {len(PROMPTS)} rows is {counts!r}, not one whole number above 0 for each")
     for i, pair in enumerate(zip(PROMPTS, ANSWERS, strict=True)):
+        if (count := module.num_tokens([pair[0]], [pair[1]])) != counts[i : i + 1]:
+            fail(f"alone num_tokens of a row is {count!r}, among others {counts[i : i + 1]!r}")
         alone = module.loss([pair[0]], [pair[1]])[0]
         if (difference := apart(alone, found[i])) > tolerance(found):
             fail(f"alone the loss of a row differs by {difference:.3g} from that among others")

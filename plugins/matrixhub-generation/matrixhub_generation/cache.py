@@ -3,6 +3,7 @@
 Shape suffixes: B rows, H heads, T tokens, D width of a head.
 """
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,6 +47,11 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
 def empty() -> Cache:
     """Of no row."""
     return Cache(layer_class_to_replicate=RoomyLayer)
+
+
+def keyword(model: Any) -> str:
+    """What a model calls the cache it is given; newer versions of transformers have another name for it."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def copied(cache: Cache, num_rows: int) -> Cache:

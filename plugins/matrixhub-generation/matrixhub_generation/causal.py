@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from transformers.cache_utils import Cache
 
 from matrixhub import ConfigError
-from matrixhub_generation.cache import copied, empty, left_padded, put_below, thin
+from matrixhub_generation.cache import copied, empty, keyword, left_padded, put_below, thin
 from matrixhub_generation.decode import Row
 from matrixhub_generation.plugin import CausalConfig
 from matrixhub_generation.prompts import Reader
@@ -40,6 +40,7 @@ class CausalSteps:
         self.model, self.start = model, start
         taken = inspect.signature(model.forward).parameters
         self._positions = "position_ids" in taken
+        self._cache = keyword(model)
         self.keeps_logits = "logits_to_keep" in taken
         self._last = {"logits_to_keep": 1} if self.keeps_logits else {}
         self._shared: tuple[list[int], State] | None = None
@@ -95,13 +96,11 @@ class CausalSteps:
         return self._logits(state, {"input_ids": ids_B1}, 1)
 
     def _logits(self, state: State, given: dict[str, Tensor], width: int) -> Tensor:
-        options: dict[str, Any] = dict(self._last)
+        options: dict[str, Any] = {**self._last, self._cache: state.cache}
         if self._positions:
             places_BT = (state.mask_BT.cumsum(dim=1) - 1).clamp(min=0)
             options["position_ids"] = places_BT[:, -width:]
-        output = self.model(
-            **given, attention_mask=state.mask_BT, past_key_values=state.cache, use_cache=True, **options
-        )
+        output = self.model(**given, attention_mask=state.mask_BT, use_cache=True, **options)
         logits_BV: Tensor = output.logits[:, -1]
         return logits_BV
 
@@ -201,6 +200,14 @@ class CausalWriter(Writer):
             inputs_embeds=inputs_BTW, attention_mask=mask_BT, use_cache=False, **asked
         ).logits
         return answer_loss(logits_BTV if asked else logits_BTV[:, columns], labels_BT[:, columns])
+
+    def num_tokens(
+        self, prompts: Sequence[str], answers: Sequence[str], *, prefix_BPW: Tensor | None = None
+    ) -> list[int]:
+        return [
+            len(self._lesson(prompt, answer, prefix_BPW)[1])
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
 
     def _lesson(self, prompt: str, answer: str, prefix_BPW: Tensor | None) -> tuple[list[int], list[int]]:
         """Ids of a prompt and of its answer with its end, which fit together."""

@@ -13,7 +13,7 @@ from transformers import AutoModelForSeq2SeqLM
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from matrixhub_generation.cache import empty, thin
+from matrixhub_generation.cache import empty, keyword, thin
 from matrixhub_generation.causal import answer_loss
 from matrixhub_generation.decode import Row
 from matrixhub_generation.plugin import Seq2SeqConfig
@@ -36,6 +36,7 @@ class Seq2SeqSteps:
 
     def __init__(self, model: Any, start: int, pad: int) -> None:
         self.model, self.start, self.pad = model, start, pad
+        self._cache = keyword(model)
 
     def share(self, rows: Sequence[Row]) -> None:
         """Nothing: an encoder sees what comes behind, too."""
@@ -53,8 +54,8 @@ class Seq2SeqSteps:
             encoder_outputs=BaseModelOutput(last_hidden_state=state.read_BTD),
             attention_mask=state.mask_BT,
             decoder_input_ids=torch.tensor(tokens, device=self.model.device)[:, None],
-            past_key_values=state.cache,
             use_cache=True,
+            **{self._cache: state.cache},
         )
         logits_BV: Tensor = output.logits[:, -1]
         return logits_BV
@@ -111,14 +112,24 @@ class Seq2SeqWriter(Writer):
     ) -> Tensor:
         ids = [self.reader.fitted(prompt, self.context)[0] for prompt in prompts]
         ids_BT, mask_BT = padded(ids, self.pad, self.model.device)
-        right = self.tokenizer(text_target=list(answers), truncation=True, max_length=self.context)
-        labels_BU, real_BU = padded(right["input_ids"], self.pad, self.model.device)
+        labels_BU, real_BU = padded(self._answers(answers), self.pad, self.model.device)
         labels_BU = labels_BU.masked_fill(real_BU == 0, -100)
         # Each family shifts labels its own way, and not all of them let others ask for it.
         logits_BUV = self.model(
             input_ids=ids_BT, attention_mask=mask_BT, labels=labels_BU, use_cache=False
         ).logits
         return answer_loss(logits_BUV, labels_BU)
+
+    def num_tokens(
+        self, prompts: Sequence[str], answers: Sequence[str], *, prefix_BPW: Tensor | None = None
+    ) -> list[int]:
+        return [max(1, len(ids)) for ids in self._answers(answers)]
+
+    def _answers(self, answers: Sequence[str]) -> list[list[int]]:
+        """Ids of right answers, with the token that ends them."""
+        right = self.tokenizer(text_target=list(answers), truncation=True, max_length=self.context)
+        found: list[list[int]] = right["input_ids"]
+        return found
 
 
 def padded(ids: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """Greedy answers are those of transformers, alone or among others, however rows are put together."""
 
+import warnings
 from typing import Any
 
 import pytest
@@ -44,6 +45,13 @@ def test_greedy_answers_are_those_of_transformers(family: str, num_rows: int) ->
     assert len(set(wanted)) > 4
     assert texts(generator, PROMPTS) == wanted
     assert [texts(generator, [prompt])[0] for prompt in PROMPTS] == wanted
+
+
+@all_families
+def test_nothing_is_used_that_transformers_will_drop(family: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        assert len(texts(build(family), PROMPTS)) == len(PROMPTS)
 
 
 @all_families

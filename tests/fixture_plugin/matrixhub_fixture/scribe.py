@@ -52,6 +52,12 @@ class Scribe(nn.Module):
         loss_BT = cross_entropy(logits.transpose(1, 2), wanted_BT, reduction="none", ignore_index=-100)
         return loss_BT.sum(dim=1) / (wanted_BT != -100).sum(dim=1)
 
+    def num_tokens(
+        self, prompts: Sequence[str], answers: Sequence[str], *, prefix_BPW: Tensor | None = None
+    ) -> list[int]:
+        """Bytes of each answer, and its end."""
+        return [len(answer.encode("utf-8", "replace")) + 1 for answer in answers]
+
     def generate(
         self,
         prompts: Sequence[str],

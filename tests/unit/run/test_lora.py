@@ -33,6 +33,13 @@ def test_it_begins_as_the_encoder_and_shares_its_weights() -> None:
     assert [p.shape for p in twin.parameters() if p.requires_grad] == [(2, 8), (8, 2)] * 2
 
 
+def test_matrices_are_trained_in_float32_whatever_the_frozen_weights_are() -> None:
+    """In bfloat16 a step of a thousandth would leave most numbers as they were."""
+    twin = adapted(encoder().bfloat16(), OPTIONS)
+    kinds = {p.requires_grad: p.dtype for p in twin.parameters()}
+    assert kinds == {True: torch.float32, False: torch.bfloat16}
+
+
 def test_stored_base_and_matrices_make_it_again() -> None:
     base = encoder()
     twin = trained(base)

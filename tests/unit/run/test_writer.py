@@ -36,8 +36,8 @@ def asked(rows: int = 3, *, prefix: bool = True) -> dict[str, Any]:
 def test_the_bridge_has_gradients_and_a_frozen_generator_has_none() -> None:
     model = writer(scribe().requires_grad_(False))
     outputs, mask = model(asked())
-    assert mask is None and outputs["said"].shape == (3,)
-    outputs["said"].mean().backward()
+    assert mask is None and outputs["said"].shape == (3, 2)
+    outputs["said"][:, 0].mean().backward()
     bridge = dict(model.bridge.named_parameters())
     assert bridge and all(p.grad is not None and p.grad.abs().sum() > 0 for p in bridge.values())
     assert all(p.grad is None for p in model.generator.parameters())
@@ -79,9 +79,10 @@ def test_a_frozen_generator_stays_in_eval_mode() -> None:
 
 
 def test_likelihood_is_the_mean_and_its_perplexity() -> None:
-    losses = torch.tensor([1.0, 3.0])
-    assert Likelihood().loss(losses, torch.zeros(2)) == 2.0
-    assert Likelihood().metrics(losses, torch.zeros(2)) == {"perplexity": pytest.approx(math.exp(2.0))}
+    """Training counts rows, perplexity tokens: the second row has three of four."""
+    outputs = torch.tensor([[1.0, 1.0], [3.0, 3.0]])
+    assert Likelihood().loss(outputs, torch.zeros(2)) == 2.0
+    assert Likelihood().metrics(outputs, torch.zeros(2)) == {"perplexity": pytest.approx(math.exp(2.5))}
 
 
 def test_longer_rows_are_known() -> None:
