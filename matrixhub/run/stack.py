@@ -217,8 +217,13 @@ class Stack:
         found: Tensors = {}
         for name, one in inputs.items():
             assert isinstance(one, Features)
-            levels = {"pooled": one.pooled_BD, "tokens": one.tokens_BTD, "mask": one.mask_BT}
-            found |= {f"{level} {name}": t for level, t in levels.items() if t is not None}
+            parts = {
+                "pooled": one.pooled_BD,
+                "tokens": one.tokens_BTD,
+                "mask": one.mask_BT,
+                "present": one.present_B,
+            }
+            found |= {f"{part} {name}": t for part, t in parts.items() if t is not None}
         index = torch.from_numpy(rows)
         device = self.accelerator.device
         return found | {f"target {name}": t[index].to(device) for name, t in self.task.targets.items()}
@@ -364,7 +369,12 @@ def _as_features(given: Tensors) -> dict[str, Features]:
     """Features by input name, out of the flat names of ``Stack._given``."""
     names = [name.removeprefix("pooled ") for name in given if name.startswith("pooled ")]
     return {
-        name: Features(given[f"pooled {name}"], given.get(f"tokens {name}"), given.get(f"mask {name}"))
+        name: Features(
+            given[f"pooled {name}"],
+            given.get(f"tokens {name}"),
+            given.get(f"mask {name}"),
+            given.get(f"present {name}"),
+        )
         for name in names
     }
 

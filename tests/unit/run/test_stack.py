@@ -1,5 +1,6 @@
 """Heads trained together: each as the plain loop trains it, and as if nobody trained beside it."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -59,6 +60,18 @@ def test_one_member_is_trained_as_the_plain_loop_does(head: Any, changes: dict[s
     for entry, wanted in zip(alone.history.epochs, history.epochs, strict=True):
         assert entry == pytest.approx({key: wanted[key] for key in entry}, abs=1e-5)
     assert not alone.model.training
+
+
+def test_rows_that_lack_an_optional_input_teach_what_stands_in_for_it() -> None:
+    present = np.arange(tiny.ROWS) % 3 > 0
+    stored = dataclasses.replace(tiny.features(), present=present)
+    task = tiny.task(feed=FeatureFeed({"x": stored}, CPU))
+    stacked, plain = (Member(tiny.model(optional=["x"]), {**tiny.TRAINER}) for _ in range(2))
+    (before_D,) = [p.detach().clone() for p in stacked.model.readout.absent]
+    fit(plain.model, task, trainer=plain.trainer, accelerator=tiny.accelerator())
+    (found,) = train([stacked], task)
+    assert tiny.apart(found, tiny.weights(plain.model)) < 1e-5
+    assert float((found["readout.absent.0"] - before_D).abs().max()) > 1e-3
 
 
 @pytest.mark.parametrize("head", [None, {**MLP, "dropout": 0.4}], ids=["linear", "mlp with dropout"])

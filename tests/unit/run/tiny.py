@@ -1,6 +1,6 @@
 """A product small enough to train in a blink: seeded words or features, three classes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,10 @@ def task(**changes: Any) -> Task:
 
 
 def model(
-    *, head: Mapping[str, Any] | None = None, targets: Mapping[str, Target] | None = None
+    *,
+    head: Mapping[str, Any] | None = None,
+    targets: Mapping[str, Target] | None = None,
+    optional: Collection[str] = (),
 ) -> ProductModel:
     torch.manual_seed(0)
     readout = Readout(
@@ -70,6 +73,7 @@ def model(
         fusion=None,
         head={"name": "heads.linear", "label_smoothing": 0.0, **(head or {})},
         targets=targets or {"y": CLASSES},
+        optional=optional,
     )
     return ProductModel({}, {"x": "text"}, readout)
 
