@@ -6,7 +6,7 @@ Shape suffixes: B examples, T tokens, M tokens to be guessed.
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ HELD_OUT = 0
 _AHEAD = 2
 
 Batch = dict[str, Tensor]
+Taken = tuple[Examples, int, int]
+"""The examples of an epoch, the epoch, and the position of one of them."""
 
 
 class Place(NamedTuple):
@@ -30,6 +32,29 @@ class Place(NamedTuple):
 
     epoch: int = 1
     position: int = 0
+
+
+class Making(Protocol):
+    """What makes batches of one side; an example is a row of six numbers, of which the last is the document.
+
+    Attributes:
+        options: of the pre-training.
+        rows: each document's place in the corpus, int64.
+    """
+
+    @property
+    def options(self) -> PretrainConfig: ...
+
+    @property
+    def rows(self) -> NDArray[np.int64]: ...
+
+    def examples(self, epoch: int) -> Examples:
+        """All of an epoch, in an order of its own."""
+        ...
+
+    def batch(self, taken: Sequence[Taken]) -> Batch:
+        """Tensors, of which ``guess`` has one row for each thing to be guessed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +95,11 @@ class Maker:
     marks: Marks
     options: PretrainConfig
 
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Each document's place in the corpus."""
+        return self.tokens.rows
+
     def examples(self, epoch: int) -> Examples:
         """All of an epoch, in a random order of its own."""
         seed = self.options.trainer.seed
@@ -83,15 +113,16 @@ class Maker:
         )
         return made[np.random.default_rng([seed, epoch]).permutation(len(made))]
 
-    def batch(self, examples: Examples, positions: Sequence[int], epoch: int) -> Batch:
-        """Examples at these positions of the epoch; masks depend on nothing but seed, epoch and position.
+    def batch(self, taken: Sequence[Taken]) -> Batch:
+        """Examples, of several epochs too; masks depend on nothing but seed, epoch and position.
 
         Returns:
             ``input_ids``, ``attention_mask``, ``token_type_ids``, int64 (B, T); ``masked``, int64 (M,), where
             in the flat (B * T) tokens are to be guessed; ``guess``, int64 (M,), these tokens; ``random``,
             int64 (B,), 1 where the second text is a random one.
         """
-        items = [self._item(examples[at], [self.options.trainer.seed, epoch, at]) for at in positions]
+        seed = self.options.trainer.seed
+        items = [self._item(examples[at], [seed, epoch, at]) for examples, epoch, at in taken]
         width = max(len(ids) for ids, *_ in items)
         input_ids = np.full((len(items), width), self.marks.pad, dtype=np.int64)
         lengths = np.array([len(ids) for ids, *_ in items])
@@ -105,7 +136,7 @@ class Maker:
             "token_type_ids": types,
             "masked": np.concatenate([row * width + chosen for row, (_, _, chosen, _) in enumerate(items)]),
             "guess": np.concatenate([guess for *_, guess in items]),
-            "random": examples[positions, RANDOM],
+            "random": np.array([examples[at, RANDOM] for examples, _, at in taken]),
         }
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
@@ -149,7 +180,7 @@ class Step:
     place: Place
 
 
-def steps(maker: Maker, place: Place, *, rank: int = 0, world: int = 1) -> Iterator[Step]:
+def steps(maker: Making, place: Place, *, rank: int = 0, world: int = 1) -> Iterator[Step]:
     """Steps without end from a place in the stream on, epoch after epoch, each of ``batch_size`` examples.
 
     Those of like length come into one pass of a step.
@@ -158,7 +189,7 @@ def steps(maker: Maker, place: Place, *, rank: int = 0, world: int = 1) -> Itera
     epoch, position = place
     examples = maker.examples(epoch)
     while True:
-        taken: list[tuple[Examples, int, int]] = []
+        taken: list[Taken] = []
         while len(taken) < size:
             if position >= len(examples):
                 epoch, position = epoch + 1, 0
@@ -168,41 +199,13 @@ def steps(maker: Maker, place: Place, *, rank: int = 0, world: int = 1) -> Itera
             position = until
         taken.sort(key=lambda one: _length(one[0][one[2]]))
         mine = [taken[i * size // parts : (i + 1) * size // parts][rank::world] for i in range(parts)]
-        rows = maker.tokens.rows[[one[0][one[2], DOCUMENT] for part in mine for one in part]]
-        yield Step([_batch(maker, part) for part in mine], size, rows, Place(epoch, position))
+        rows = maker.rows[[one[0][one[2], DOCUMENT] for part in mine for one in part]]
+        batches = [maker.batch(part) if part else None for part in mine]
+        yield Step(batches, size, rows, Place(epoch, position))
 
 
 def _length(example: NDArray[np.int64]) -> int:
     return int(example[1] - example[0] + example[3] - example[2])
-
-
-def _batch(maker: Maker, part: list[tuple[Examples, int, int]]) -> Batch | None:
-    """A batch whose examples may be of two epochs."""
-    if not part:
-        return None
-    epochs = sorted({epoch for _, epoch, _ in part})
-    made = []
-    for epoch in epochs:
-        chosen = [one for one in part if one[1] == epoch]
-        made.append(maker.batch(chosen[0][0], [at for *_, at in chosen], epoch))
-    return made[0] if len(made) == 1 else _joined(made, maker.marks.pad)
-
-
-def _joined(batches: list[Batch], pad: int) -> Batch:
-    width = max(batch["input_ids"].shape[1] for batch in batches)
-    found: dict[str, list[Tensor]] = {name: [] for name in batches[0]}
-    num_rows = 0
-    for batch in batches:
-        num, narrow = batch["input_ids"].shape
-        for name, tensor in batch.items():
-            if tensor.ndim == 2:
-                fill = pad if name == "input_ids" else 0
-                tensor = torch.nn.functional.pad(tensor, (0, width - narrow), value=fill)  # noqa: PLW2901
-            elif name == "masked":
-                tensor = (tensor // narrow + num_rows) * width + tensor % narrow  # noqa: PLW2901
-            found[name].append(tensor)
-        num_rows += num
-    return {name: torch.cat(parts) for name, parts in found.items()}
 
 
 def ahead(items: Iterator[Step]) -> Generator[Step, None, None]:

@@ -16,8 +16,8 @@ from torch.optim import AdamW
 
 from matrixhub import TrainingError
 from matrixhub_pretraining import checkpoint
-from matrixhub_pretraining.batches import HELD_OUT, Batch, Maker, Place, Step, ahead, steps
-from matrixhub_pretraining.model import HEAD, Pretraining
+from matrixhub_pretraining.batches import HELD_OUT, Batch, Making, Place, Step, ahead, steps
+from matrixhub_pretraining.model import Model
 from matrixhub_pretraining.options import NEW_HEAD_LR, PretrainConfig, TrainerConfig
 
 BETAS, EPS = (0.9, 0.999), 1e-6
@@ -48,14 +48,14 @@ class State:
         return {"step": self.step, "place": list(self.place), "history": self.history}
 
 
-def optimizer_for(model: Pretraining, options: PretrainConfig) -> AdamW:
+def optimizer_for(model: Model, options: PretrainConfig) -> AdamW:
     """AdamW with four groups: encoder and head, with and without weight decay; each knows its peak."""
     head_lr = options.trainer.head_lr or (NEW_HEAD_LR if model.new_head else options.lr)
     peaks = {False: options.lr, True: head_lr}
     groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
-    for name, parameter in model.bert.named_parameters():
+    for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((name.startswith(HEAD), parameter.ndim > 1), []).append(parameter)
+            groups.setdefault((name.startswith(model.head), parameter.ndim > 1), []).append(parameter)
     decay = options.trainer.weight_decay
     made = [
         {
@@ -102,9 +102,9 @@ class Loop:
         on_figures: told each look at what is held out.
     """
 
-    model: Pretraining
-    train: Maker
-    held_out: Maker | None
+    model: Model
+    train: Making
+    held_out: Making | None
     options: PretrainConfig
     accelerator: Accelerator
     work: Path
@@ -174,8 +174,8 @@ class Loop:
         return torch.cat([sums, num_guesses])
 
     def _stand_in(self) -> Batch:
-        examples = self.train.examples(HELD_OUT)[:1]
-        return _moved(self.train.batch(examples, [0], HELD_OUT), self.accelerator.device)
+        examples = self.train.examples(HELD_OUT)
+        return _moved(self.train.batch([(examples, HELD_OUT, 0)]), self.accelerator.device)
 
     def _look(self, state: State, losses: list[Tensor], seconds: float, *, when: bool) -> None:
         """Score what is held out, and tell."""
@@ -205,7 +205,7 @@ class Loop:
 
 
 @torch.no_grad()
-def evaluate(model: Pretraining, held_out: Maker, accelerator: Accelerator) -> Figures:
+def evaluate(model: Model, held_out: Making, accelerator: Accelerator) -> Figures:
     """Mean losses and shares guessed right over held-out examples, the same ones each time."""
     examples = held_out.examples(HELD_OUT)
     count = min(len(examples), held_out.options.trainer.evaluate_examples)
@@ -214,18 +214,15 @@ def evaluate(model: Pretraining, held_out: Maker, accelerator: Accelerator) -> F
     for start in range(0, count, _EXAMPLES):
         if (start // _EXAMPLES) % accelerator.num_processes != accelerator.process_index:
             continue
-        positions = list(range(start, min(start + _EXAMPLES, count)))
-        batch = _moved(held_out.batch(examples, positions, HELD_OUT), accelerator.device)
+        taken = [(examples, HELD_OUT, at) for at in range(start, min(start + _EXAMPLES, count))]
+        batch = _moved(held_out.batch(taken), accelerator.device)
         with accelerator.autocast():
             found = model(batch).double()
-        sums += torch.cat([found, found.new_tensor([len(batch["guess"]), len(positions)])])
+        sums += torch.cat([found, found.new_tensor([len(batch["guess"]), len(taken)])])
     if accelerator.num_processes > 1:
         sums = accelerator.reduce(sums, "sum")
-    loss, guessed, pair_loss, right, num_guesses, num_examples = sums.tolist()
-    figures = {"mlm_loss": loss / num_guesses, "mlm_accuracy": guessed / num_guesses}
-    if model.pairs:
-        figures |= {"nsp_loss": pair_loss / num_examples, "nsp_accuracy": right / num_examples}
-    return figures
+    *found, num_guesses, num_examples = sums.tolist()
+    return model.figures(*found, num_guesses=num_guesses, num_examples=num_examples)
 
 
 def _moved(batch: Mapping[str, Tensor], device: torch.device) -> Batch:

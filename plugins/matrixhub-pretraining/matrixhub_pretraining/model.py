@@ -28,18 +28,48 @@ from matrixhub_pretraining.positions import position_table
 FIGURES = ("loss", "guessed", "pair_loss", "pairs_right")
 """Sums that the model gives: over tokens to be guessed, then over pairs."""
 HEAD = "cls."
-"""Where names of the head's parameters begin."""
+"""Where names of the head's parameters begin in a checkpoint."""
 
 
-class Pretraining(nn.Module):
+class Model(nn.Module):
+    """What the loop trains.
+
+    Attributes:
+        head: where names of the head's parameters begin.
+        new_head: whether a checkpoint came without a head.
+        still: while it is true, the encoder is no part of what is trained.
+    """
+
+    head: str
+    new_head: bool
+    still: bool
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Four sums, float32 (4,): the first two over what is guessed, the others over examples.
+
+        The first and third are losses; the second and fourth have no gradient.
+        """
+        raise NotImplementedError
+
+    def figures(self, *sums: float, num_guesses: float, num_examples: float) -> dict[str, float]:
+        """Means by name, of these sums over everything that was scored."""
+        raise NotImplementedError
+
+    def save(self, folder: Path) -> None:
+        """Write config and weights as an encoder's checkpoint."""
+        raise NotImplementedError
+
+
+class Pretraining(Model):
     """A model of transformers, asked for the sums of both losses.
 
     Args:
         bert: ``BertForPreTraining``, or ``BertForMaskedLM`` where examples are no pairs.
         new_head: whether a checkpoint came without the head over the vocabulary.
 
-    While ``still`` is true, the encoder is no part of what is trained.
     """
+
+    head = f"bert.{HEAD}"
 
     def __init__(self, bert: Any, *, new_head: bool = False) -> None:
         super().__init__()
@@ -64,6 +94,22 @@ class Pretraining(nn.Module):
         pair_loss = cross_entropy(answer_B2, batch["random"], reduction="sum")
         right = (answer_B2.argmax(dim=-1) == batch["random"]).sum()
         return torch.stack([loss, guessed.float(), pair_loss, right.float()])
+
+    def figures(self, *sums: float, num_guesses: float, num_examples: float) -> dict[str, float]:
+        """Mean losses, and shares guessed right."""
+        loss, guessed, pair_loss, right = sums
+        found = {"mlm_loss": loss / num_guesses, "mlm_accuracy": guessed / num_guesses}
+        if self.pairs:
+            found |= {"nsp_loss": pair_loss / num_examples, "nsp_accuracy": right / num_examples}
+        return found
+
+    def save(self, folder: Path) -> None:
+        """As transformers reads it, with both heads."""
+        bars = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()
+        self.bert.save_pretrained(folder)
+        if bars:
+            logging.enable_progress_bar()
 
     def _guess(self, hidden_MD: Tensor) -> Tensor:
         """Scores of all pieces, (M, V); the embeddings that the head shares are the encoder's."""

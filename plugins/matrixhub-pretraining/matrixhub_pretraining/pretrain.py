@@ -15,7 +15,6 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 from numpy.typing import NDArray
-from transformers.utils import logging
 
 from matrixhub import ConfigError, DataError
 from matrixhub_pretraining import checkpoint
@@ -229,11 +228,7 @@ def _write(output: Path, work: Path, prepared: Prepared, record: dict[str, Any])
     """The folder of the encoder, complete or not there."""
     staging = work / ".output"
     shutil.rmtree(staging, ignore_errors=True)
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    prepared.model.bert.save_pretrained(staging)
-    if bars:
-        logging.enable_progress_bar()
+    prepared.model.save(staging)
     prepared.tokenizer.save_pretrained(staging)
     (staging / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     checkpoint.publish(staging, output)

@@ -163,7 +163,7 @@ def test_a_batch_puts_back_to_its_texts(whole_word: bool) -> None:
     given = tokens([[3, 4, 2], [5, 6], [4, 4]], pieces=2)
     maker = Maker(given, MARKS, options(f"objective.whole_word={whole_word}", "objective.masked=0.3"))
     examples = maker.examples(1)
-    batch = maker.batch(examples, range(len(examples)), 1)
+    batch = maker.batch([(examples, 1, at) for at in range(len(examples))])
     ids, types, mask = (
         batch[name].numpy() for name in ("input_ids", "token_type_ids", "attention_mask")
     )  # fmt: skip
@@ -186,11 +186,11 @@ def test_masks_are_others_in_each_epoch_and_the_same_in_any_batch() -> None:
     maker = Maker(given, MARKS, options())
     first, second = maker.examples(1), maker.examples(2)
     assert first.tolist() != second.tolist()
-    together = maker.batch(first, [3, 4, 5], 1)
-    alone = maker.batch(first, [4], 1)
+    together = maker.batch([(first, 1, at) for at in (3, 4, 5)])
+    alone = maker.batch([(first, 1, 4)])
     width = alone["input_ids"].shape[1]
     assert together["input_ids"][1, :width].tolist() == alone["input_ids"][0].tolist()
-    again = maker.batch(first, [4], 2)
+    again = maker.batch([(first, 2, 4)])
     assert again["masked"].tolist() != alone["masked"].tolist()
 
 
