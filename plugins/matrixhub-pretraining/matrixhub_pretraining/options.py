@@ -25,6 +25,10 @@ FURTHER_LR = 5e-5
 """Peak learning rate where a checkpoint is trained further."""
 NEW_HEAD_LR = 1e-3
 """That of a new head over a checkpoint's encoder."""
+IMAGES_LR = 1e-3
+"""Peak learning rate of an image encoder from nothing."""
+ENCODER = "vision.timm"
+"""What reads images."""
 
 
 @dataclass
@@ -96,6 +100,32 @@ class ObjectiveConfig:
 
 
 @dataclass
+class ImagesConfig:
+    """Images instead of texts: hidden parts of them are to be guessed (SimMIM, Xie et al. 2022)."""
+
+    path: str | None = None
+    """A folder of images, with or without sub-folders."""
+    source: str | None = None
+    """Rows of a source instead of a folder, by its name (demo.textile)."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options of that source (images.options.limit=1000)."""
+    column: str = "image"
+    """Column that holds the images."""
+    held_out: float = 0.05
+    """Share of the images that is only scored on."""
+    seed: int = 0
+    """Another one holds out other images."""
+    model: str = "vit_tiny_patch16_224"
+    """timm's name of a vision transformer."""
+    size: int | None = None
+    """Side of the image that it sees, in pixels; null: the model's own."""
+    masked: float = 0.6
+    """Share of the image that is hidden."""
+    block: int = 32
+    """Side of the squares that are hidden, in pixels: one patch, or several."""
+
+
+@dataclass
 class TrainerConfig:
     """AdamW with a linear warm-up."""
 
@@ -145,6 +175,7 @@ class PretrainConfig:
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    images: ImagesConfig = field(default_factory=ImagesConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
     @property
@@ -156,10 +187,17 @@ class PretrainConfig:
     @property
     def lr(self) -> float:
         """Peak learning rate."""
-        return self.trainer.lr or (FURTHER_LR if self.init else SIZES[self.model.size][3])
+        peak = IMAGES_LR if self.of_images else SIZES[self.model.size][3]
+        return self.trainer.lr or (FURTHER_LR if self.init else peak)
+
+    @property
+    def of_images(self) -> bool:
+        """Whether it learns from images."""
+        return (self.images.path or self.images.source) is not None
 
 
-SECTIONS = ("corpus", "tokenizer", "model", "objective", "trainer")
+SECTIONS = ("corpus", "tokenizer", "model", "objective", "images", "trainer")
+OF_TEXTS = ("corpus", "tokenizer", "model", "objective")
 CHOICES = {
     "model.size": tuple(SIZES),
     "model.positions": ("learned", "sinusoidal"),
@@ -170,6 +208,7 @@ LEAST = {
     "tokenizer.vocab_size": 100,
     "tokenizer.min_frequency": 1,
     "objective.max_length": 8,
+    "images.block": 1,
     "trainer.steps": 1,
     "trainer.batch_size": 1,
     "trainer.accumulation": 1,
@@ -178,10 +217,12 @@ LEAST = {
     "trainer.checkpoint_every": 1,
 }
 SHARES = (
-    "corpus.held_out", "model.dropout", "objective.masked", "objective.short", "trainer.warmup",
-    "trainer.head_first",
+    "corpus.held_out", "model.dropout", "objective.masked", "objective.short", "images.held_out",
+    "images.masked", "trainer.warmup", "trainer.head_first",
 )  # fmt: skip
 """Of 0 to below 1."""
+_OPEN = ("corpus.options", "images.options")
+"""Keys that hold keys of their own."""
 
 
 def compose(words: Sequence[str], file: Path | None = None) -> PretrainConfig:
@@ -194,7 +235,7 @@ def compose(words: Sequence[str], file: Path | None = None) -> PretrainConfig:
     for key, value in [*(_of_file(file) if file else ()), *_of_words(words)]:
         _require_key(key)
         try:
-            OmegaConf.update(made, key, value, force_add=key.startswith("corpus.options."))
+            OmegaConf.update(made, key, value, force_add=_is_open(key))
         except OmegaConfBaseException as error:
             raise ConfigError(f"{key}={value}: {str(error).splitlines()[0].rstrip('.')}.") from error
     if OmegaConf.is_missing(made, "output"):
@@ -231,7 +272,7 @@ def _flat(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]
     """Values by dotted key."""
     for name, value in tree.items():
         key = f"{prefix}{name}"
-        if isinstance(value, Mapping) and (not prefix or key == "corpus.options"):
+        if isinstance(value, Mapping) and (not prefix or key in _OPEN):
             yield from _flat(value, f"{key}.")
         else:
             yield key, value
@@ -248,8 +289,12 @@ def keys() -> list[str]:
 
 
 def _require_key(key: str) -> None:
-    if key not in keys() and not key.startswith("corpus.options."):
+    if key not in keys() and not _is_open(key):
         raise ConfigError(_unknown("option", key, keys(), "See: matrixhub pretrain --help"))
+
+
+def _is_open(key: str) -> bool:
+    return key.rpartition(".")[0] in _OPEN
 
 
 def _unknown(what: str, name: str, allowed: Iterable[str], hint: str = "") -> str:
@@ -261,8 +306,7 @@ def _unknown(what: str, name: str, allowed: Iterable[str], hint: str = "") -> st
 
 
 def _check(options: PretrainConfig) -> None:
-    if (options.corpus.path is None) == (options.corpus.source is None):
-        raise ConfigError("Give texts: corpus.path=FILES, or corpus.source=NAME of a source; one of the two.")
+    _check_rows(options)
     for key, allowed in CHOICES.items():
         if (value := _value(options, key)) not in allowed:
             raise ConfigError(f"{_unknown(key, value, allowed)} Allowed: {', '.join(allowed)}.")
@@ -272,12 +316,28 @@ def _check(options: PretrainConfig) -> None:
     for key in SHARES:
         if not 0 <= (number := _value(options, key)) < 1:
             raise ConfigError(f"{key}={number}: it is a share, from 0 to below 1.")
-    if options.objective.masked == 0:
-        raise ConfigError("objective.masked=0: something must be masked.")
+    for key in ("objective.masked", "images.masked"):
+        if _value(options, key) == 0:
+            raise ConfigError(f"{key}=0: something must be masked.")
     for key in ("trainer.lr", "trainer.head_lr", "trainer.clip", "model.spread"):
         if (number := _value(options, key)) is not None and number <= 0:
             raise ConfigError(f"{key}={number}: it must be above 0.")
     _check_shape(options)
+
+
+def _check_rows(options: PretrainConfig) -> None:
+    corpus, images = options.corpus, options.images
+    given = [one for one in (corpus.path, corpus.source, images.path, images.source) if one is not None]
+    if len(given) != 1:
+        raise ConfigError(
+            "Give texts, corpus.path=FILES or corpus.source=NAME of a source, or images, images.path=FOLDER"
+            " or images.source=NAME; one of the four."
+        )
+    default = PretrainConfig()
+    sections = OF_TEXTS if options.of_images else ("images",)
+    for key in (key for key in keys() if key.partition(".")[0] in sections):
+        if _value(options, key) != _value(default, key):
+            raise ConfigError(f"{key} is for {'texts' if options.of_images else 'images'}: leave it out.")
 
 
 def _check_shape(options: PretrainConfig) -> None:

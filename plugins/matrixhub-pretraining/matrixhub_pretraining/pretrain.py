@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
@@ -18,12 +19,19 @@ from numpy.typing import NDArray
 
 from matrixhub import ConfigError, DataError
 from matrixhub_pretraining import checkpoint
-from matrixhub_pretraining.batches import HELD_OUT, Maker, Marks, marks_of
+from matrixhub_pretraining.batches import HELD_OUT, Maker, Making, Marks, marks_of
 from matrixhub_pretraining.corpus import Corpus
 from matrixhub_pretraining.examples import RANDOM
+from matrixhub_pretraining.image_model import (
+    MaskedImages,
+    new_encoder,
+    typical_patches,
+    without_a_model,
+)
+from matrixhub_pretraining.images import ImageMaker, read_images
 from matrixhub_pretraining.loop import Loop, OnFigures, State, head_steps
 from matrixhub_pretraining.model import (
-    Pretraining,
+    Model,
     know_frequencies,
     load_model,
     load_tokenizer,
@@ -34,6 +42,8 @@ from matrixhub_pretraining.tokens import Tokens, tokenize
 from matrixhub_pretraining.vocabulary import train_tokenizer
 
 RECORD = "pretraining.json"
+_TYPICAL = 256
+"""Training images whose typical patch the model begins with."""
 _FREE = (
     "output",
     "trainer.cpu",
@@ -72,14 +82,10 @@ def pretrain(
         cpu=options.trainer.cpu,
         mixed_precision=options.trainer.mixed_precision,
         # While the head goes first, the encoder has no gradients to be waited for.
-        kwargs_handlers=[
-            DistributedDataParallelKwargs(find_unused_parameters=head_steps(options.trainer) > 0)
-        ],
+        # Nor have layers of an image encoder that pool its tokens.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=_has_idle(options))],
     )
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    corpus = Corpus(options.corpus)
-    tokenizer = _tokenizer(options, corpus, work, accelerator)
-    prepared = _prepare(options, corpus, tokenizer, say)
+    prepared = _of_images(options, say) if options.of_images else _of_texts(options, work, accelerator, say)
     _same_as_before(options, prepared.digest, work, accelerator)
     loop = Loop(
         model=prepared.model.to(accelerator.device),
@@ -104,17 +110,17 @@ class Prepared:
     """All that training needs.
 
     Attributes:
-        tokenizer: of transformers.
+        tokenizer: of transformers; None with images.
         model: with the weights to begin with.
         train, held_out: what makes batches of either side.
         facts: of the corpus, for the record.
-        digest: of documents and tokenizer.
+        digest: of documents and tokenizer, or images.
     """
 
     tokenizer: Any
-    model: Pretraining
-    train: Maker
-    held_out: Maker | None
+    model: Model
+    train: Making
+    held_out: Making | None
     facts: dict[str, Any]
     digest: str
 
@@ -138,7 +144,37 @@ def _tokenizer(options: PretrainConfig, corpus: Corpus, work: Path, accelerator:
     return load_tokenizer(folder)
 
 
-def _prepare(options: PretrainConfig, corpus: Corpus, tokenizer: Any, say: Callable[[str], None]) -> Prepared:
+def _has_idle(options: PretrainConfig) -> bool:
+    return options.of_images or head_steps(options.trainer) > 0
+
+
+def _of_images(options: PretrainConfig, say: Callable[[str], None]) -> Prepared:
+    train, held_out, digest = read_images(options.images)
+    encoder, grid = new_encoder(options)
+    makers = [ImageMaker(side, encoder.processor, grid, options) for side in (train, held_out)]
+    typical = typical_patches(makers[0], _TYPICAL)
+    torch.manual_seed(options.trainer.seed)
+    model = MaskedImages(encoder, grid, typical[0], new_head=options.init is not None)
+    facts: dict[str, Any] = {"images": len(train.values), "held_out_images": len(held_out.values)}
+    if held_out.values:
+        facts |= without_a_model(makers[1], typical)
+    say(
+        f"{len(train.values):,} images, {len(held_out.values):,} held out; {grid.num} x {grid.num} patches of"
+        f" {grid.patch} pixels, {_num_parameters(model):,} parameters"
+    )
+    return Prepared(None, model, makers[0], makers[1] if held_out.values else None, facts, digest)
+
+
+def _num_parameters(model: Model) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _of_texts(
+    options: PretrainConfig, work: Path, accelerator: Accelerator, say: Callable[[str], None]
+) -> Prepared:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    corpus = Corpus(options.corpus)
+    tokenizer = _tokenizer(options, corpus, work, accelerator)
     marks = marks_of(tokenizer)
     if not len(marks.ordinary):
         raise DataError("The texts hold nothing that a vocabulary can be made of.")
@@ -153,10 +189,9 @@ def _prepare(options: PretrainConfig, corpus: Corpus, tokenizer: Any, say: Calla
     if options.init is None or model.new_head:
         know_frequencies(model, np.bincount(train.ids, minlength=len(tokenizer)))
     facts = {"vocabulary": len(tokenizer), **_facts(options, train, held_out, marks)}
-    num_parameters = sum(parameter.numel() for parameter in model.parameters())
     say(
         f"{len(train):,} documents of {len(train.ids):,} tokens, {len(held_out):,} documents held out;"
-        f" {len(tokenizer):,} pieces, {num_parameters:,} parameters"
+        f" {len(tokenizer):,} pieces, {_num_parameters(model):,} parameters"
     )
     makers = [Maker(tokens, marks, options) if len(tokens) else None for tokens in (train, held_out)]
     assert makers[0] is not None
@@ -194,7 +229,7 @@ def _same_as_before(options: PretrainConfig, digest: str, work: Path, accelerato
         begun = json.loads(file.read_text("utf-8"))
         changed = [key for key, value in flat.items() if begun["options"].get(key) != value]
         if begun["digest"] != digest:
-            changed.append("the texts")
+            changed.append("the images" if options.of_images else "the texts")
         if changed:
             raise ConfigError(
                 f"An unfinished pre-training of output={options.output} differs in {', '.join(changed)}: give"
@@ -229,7 +264,8 @@ def _write(output: Path, work: Path, prepared: Prepared, record: dict[str, Any])
     staging = work / ".output"
     shutil.rmtree(staging, ignore_errors=True)
     prepared.model.save(staging)
-    prepared.tokenizer.save_pretrained(staging)
+    if prepared.tokenizer is not None:
+        prepared.tokenizer.save_pretrained(staging)
     (staging / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     checkpoint.publish(staging, output)
     shutil.rmtree(work)

@@ -133,7 +133,7 @@ def test_wrong_texts(tmp_path: Path) -> None:
     [
         ([], "output=FOLDER is needed"),
         (["output=x"], "Give texts"),
-        (["output=x", "corpus.path=a", "corpus.source=b"], "one of the two"),
+        (["output=x", "corpus.path=a", "corpus.source=b"], "one of the four"),
         (["trainer.stpes=3"], "Did you mean 'trainer.steps'"),
         (["steps=3"], "Did you mean 'trainer.steps'"),
         (["trainer.steps"], "is not an option: write KEY=VALUE"),
