@@ -237,12 +237,12 @@ class Generator(Protocol):
         """One text a prompt, in their order. The random state of the process stays as it was.
 
         Args:
-            prompts: one batch.
+            prompts: ``generate.batch_size`` of them or fewer; it computes no more at once than memory holds.
             max_new_tokens: of each text, at most.
             stop: a text ends before the first of these.
             temperature: 0 takes the likeliest token each time; else tokens are drawn.
             top_p: drawn from the likeliest tokens that have this share of the probability.
-            seed: of the drawing; the same one gives the same texts.
+            seed: of the drawing; the same one gives a prompt the same text, alone and among others.
         """
         ...
 

@@ -162,8 +162,9 @@ class GenerateConfig:
     """Drawn from the likeliest tokens that have this share of the probability."""
     seed: int = 0
     """Of the drawing."""
-    batch_size: int = 8
-    """Prompts at a time, of like length."""
+    batch_size: int = 128
+    """Prompts handed to the generator at a time, of like length. How many of them it computes at once is its
+    own affair: generator.num_rows, of those that have it."""
 
 
 @dataclass

@@ -74,7 +74,7 @@ def write(
 ) -> list[Generation]:
     """One text a prompt, in their order, on every rank.
 
-    Batches are the same on any number of ranks, so that what is drawn by a seed is the same as well.
+    What is drawn by a seed is the same on any number of ranks, since it does not depend on the batch.
 
     Args:
         generator: in eval mode.
@@ -92,16 +92,18 @@ def write(
     # The longest first: what is too much for the memory is found out at once.
     order = np.argsort([-len(prompt) for prompt in prompts], kind="stable").tolist()
     size = options["batch_size"]
-    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    ranks = accelerator.num_processes if accelerator else 1
+    # Dealt row by row, since a rank without a batch would wait for one that has two.
+    dealt = order[accelerator.process_index if accelerator else 0 :: ranks]
+    mine = [dealt[start : start + size] for start in range(0, len(dealt), size)]
     if accelerator is None:
-        found = _written(generator, prompts, batches, prefix=prefix, options=options, on_rows=on_rows)
+        found = _written(generator, prompts, mine, prefix=prefix, options=options, on_rows=on_rows)
     else:
-        mine = batches[accelerator.process_index :: accelerator.num_processes]
         found = together(
             accelerator,
             lambda: _written(generator, prompts, mine, prefix=prefix, options=options, on_rows=on_rows),
         )
-        found = gather_object(found) if accelerator.num_processes > 1 else found
+        found = gather_object(found) if ranks > 1 else found
     return [text for _, text in sorted(found, key=lambda one: one[0])]
 
 

@@ -123,7 +123,7 @@ def test_a_matrix_of_generators_and_heads(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_two_ranks_write_the_same(tmp_path: Path) -> None:
-    """Drawn words too: batches do not depend on the number of ranks."""
+    """Drawn words too: they do not depend on the batch."""
     drawn = ("generate.temperature=1", "generate.seed=3", "generate.batch_size=4")
     alone = mh.run([*options(tmp_path), *drawn, f"output_dir={tmp_path}/alone"], quiet=True)
     ranks = ("launch.num_processes=2", "launch.cpu=true", "launch.timeout=60")

@@ -13,6 +13,7 @@ MANY = 12
 """Tokens that are asked for."""
 
 SEEDS = range(5)
+SAMPLED = {"max_new_tokens": MANY, "temperature": 1.0, "top_p": 0.9}
 HOT = 10.0
 """A temperature at which likely and unlikely tokens are drawn almost alike."""
 
@@ -84,10 +85,10 @@ def stops_where_told(subject: Subject) -> None:
 
 @check("generator", needs=("one_answer_a_prompt",))
 def sampling_repeats(subject: Subject) -> None:
-    """Sampling with one seed gives the same answer twice, whatever the global seed, and draws nothing from
-    the global random numbers, nor does a greedy answer.
+    """Sampling with one seed gives the same answer twice, whatever the global seed and the prompts beside it,
+    and draws nothing from the global random numbers, nor does a greedy answer.
 
-    Mend: sample with a torch.Generator made from seed.
+    Mend: sample with a torch.Generator made from seed, one for each prompt.
     """
     import torch
 
@@ -102,6 +103,10 @@ def sampling_repeats(subject: Subject) -> None:
         again = [one.text for one in _sampled(subject, seed=5)]
     if first != again:
         fail(f"with seed=5 it answers {first[0]!r}, and then {again[0]!r}")
+    for prompt, among in zip(PROMPTS, first, strict=True):
+        (alone,) = generated(subject, [prompt], **SAMPLED, seed=5)
+        if alone.text != among:
+            fail(f"with seed=5 it draws {alone.text!r} for a prompt alone, and {among!r} beside others")
 
 
 @check("generator", needs=("sampling_repeats", "deterministic_in_eval"))
@@ -154,4 +159,4 @@ def _texts(subject: Subject, *, temperature: float, seed: int) -> tuple[str, ...
 
 
 def _sampled(subject: Subject, *, seed: int) -> list[Any]:
-    return generated(subject, PROMPTS, max_new_tokens=MANY, temperature=1.0, top_p=0.9, seed=seed)
+    return generated(subject, PROMPTS, **SAMPLED, seed=seed)

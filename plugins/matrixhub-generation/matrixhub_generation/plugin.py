@@ -36,7 +36,7 @@ class ModelConfig:
     num_beams: int = 1
     """Beams of a beam search, for temperature 0; 1 is greedy."""
     num_rows: int = 16
-    """Answers written at a time, where more prompts than that are given at once."""
+    """Answers written at the same time: what memory holds. One that ends makes place for the next prompt."""
     budget: int = 8192
     """Padded tokens of prompts that are read at a time."""
 

@@ -1,13 +1,15 @@
 """Greedy answers are those of transformers, alone or among others, however rows are put together."""
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import matrixhub as mh
 from matrixhub import ConfigError
-from tests.toy_generators import CAUSAL, SEQ2SEQ, build
+from tests.toy_generators import CAUSAL, SEQ2SEQ, build, tiny
 
 all_families = pytest.mark.parametrize("family", (*CAUSAL, *SEQ2SEQ))
 all_causal = pytest.mark.parametrize("family", CAUSAL)
@@ -88,6 +90,36 @@ def test_a_shared_beginning_is_read_once(family: str) -> None:
     handle.remove()
     whole = sum(len(generator.tokenizer(prompt)["input_ids"]) for prompt in prompts)
     assert sum(read) < 0.75 * whole
+
+
+def test_a_product_reads_a_shared_beginning_once_and_fills_the_places_of_rows_that_end(
+    tmp_path: Path,
+) -> None:
+    """By the defaults of ``generate``, over more rows than are written at the same time."""
+    asked = "Summarize the text below in one sentence, and say nothing else. "
+    rows = "\n".join(f"Film number {i},quiet" for i in range(60))
+    (tmp_path / "rows.csv").write_text(f"text,answer\n{rows}")
+    read: list[tuple[int, ...]] = []
+    words = [
+        "product=generation", f"product.source.path={tmp_path}/rows.csv", "generator=causal",
+        f"generator.checkpoint={tiny('gpt2')}", "generator.num_rows=4", "generate.max_new_tokens=12",
+        f"product.outputs.answer.prompt='{asked}{{text}}'", "product.split.fractions=[0.1,0,0.9]",
+        "generate.stop=[a,t,e,i]", "launch.cpu=true",
+        f"output_dir={tmp_path}/runs", f"cache_dir={tmp_path}/cache",
+    ]  # fmt: skip
+    product = mh.run(words, quiet=True).load("generation")
+    generator = product.model.generator
+    generator.model.get_input_embeddings().register_forward_hook(
+        lambda module, given, output: read.append(tuple(given[0].shape))
+    )
+    prompts = [f"{'a film ' * (place % 3)}{place}" for place in range(28)]
+    answers = product(prompts)
+    shared = len(generator.reader.ids(asked.strip()))
+    begun = [shape for shape in read if shape[1] > 1]
+    assert [shape[1] >= shared for shape in begun] == [True] + [False] * (len(begun) - 1)
+    assert begun[0][0] == 1 and {shape[0] for shape in begun[1:]} < {1, 2, 3, 4}
+    assert len(begun) > 1 + len(prompts) / 4  # rows begin while others are on their way
+    assert [product(prompt).value for prompt in prompts] == [answer.value for answer in answers]
 
 
 @all_families

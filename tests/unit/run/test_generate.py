@@ -1,10 +1,15 @@
 """What a generator does wrong is told as its fault, and its texts come back in the order of the prompts."""
 
-from typing import Any
+import dataclasses
+import importlib
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from accelerate import Accelerator
 
 from matrixhub import Generation
+from matrixhub.config.schema import GenerateConfig
 from matrixhub.errors import DataError, MatrixHubError, PluginError
 from matrixhub.run.generate import write
 
@@ -16,7 +21,7 @@ OPTIONS = {
 class Shout:
     """Answers in capitals; ``spoil`` changes what it gives, or raises."""
 
-    context = 16
+    context = 128
 
     def __init__(self, spoil: Any = lambda texts: texts) -> None:
         self.spoil = spoil
@@ -39,6 +44,41 @@ def fail(error: Exception) -> Any:
 def test_texts_come_in_the_order_of_their_prompts() -> None:
     prompts = ["a", "long prompt", "middle", "bb", ""]
     assert [one.text for one in written(Shout(), prompts)] == [prompt.upper() for prompt in prompts]
+
+
+def handed(monkeypatch: pytest.MonkeyPatch, *, rank: int, ranks: int) -> list[list[int]]:
+    """Lengths of the prompts of each batch that a rank hands over, of 200, by the defaults."""
+    found: list[list[int]] = []
+
+    def note(texts: list[Generation]) -> list[Generation]:
+        found.append([len(text.text) for text in texts])
+        return texts
+
+    process = SimpleNamespace(process_index=rank, num_processes=ranks)
+    module = importlib.import_module("matrixhub.run.generate")
+    monkeypatch.setattr(module, "together", lambda accelerator, work: work())
+    monkeypatch.setattr(module, "gather_object", lambda texts: texts)
+    prompts = ["a" * (length + 1) for length in range(200)]
+    options = dataclasses.asdict(GenerateConfig())
+    write(cast(Any, Shout(note)), prompts, options, accelerator=cast(Accelerator, process))
+    return found
+
+
+def test_a_generator_is_handed_far_more_prompts_than_it_computes_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The longest first; it fills the place of an answer that has ended."""
+    batches = handed(monkeypatch, rank=0, ranks=1)
+    assert [len(batch) for batch in batches] == [128, 72]
+    assert [length for batch in batches for length in batch] == list(range(200, 0, -1))
+
+
+def test_ranks_have_as_much_to_write_as_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (
+        [length for batch in handed(monkeypatch, rank=rank, ranks=2) for length in batch] for rank in (0, 1)
+    )
+    assert sorted(first + second) == list(range(1, 201))
+    assert len(first) == len(second) and abs(sum(first) - sum(second)) <= 100
 
 
 @pytest.mark.parametrize(
