@@ -30,7 +30,7 @@ class Contrastive(nn.Module):
         temperature: see ``ContrastiveConfig``.
 
     Raises:
-        ConfigError: ``dim`` cannot be two inputs of one width, or the temperature is not above 0.
+        ConfigError: ``dim`` cannot be two inputs of one width, or the temperature is below 0.01.
     """
 
     level = "pooled"
@@ -44,15 +44,19 @@ class Contrastive(nn.Module):
                 f"head=contrastive compares two inputs of one width, but their features are {dim} wide"
                 f" together, an odd number: choose fusion=towers."
             )
-        if not temperature > 0:
-            raise ConfigError(f"head.temperature={temperature}: must be above 0, such as 0.07.")
+        if not temperature >= 1 / LARGEST_SCALE:
+            raise ConfigError(
+                f"head.temperature={temperature}: must be {1 / LARGEST_SCALE:g} or more, such as 0.07."
+            )
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
 
     def forward(self, features: Features) -> Tensor:
         """Features (B, 2E) to outputs (B, 2E), float32."""
         sides = [normalize(side.float(), dim=-1) for side in features.pooled_BD.chunk(2, dim=-1)]
-        root = self.log_scale.clamp(max=math.log(LARGEST_SCALE)).div(2).exp()
-        return torch.cat(sides, dim=-1) * root
+        bounded = self.log_scale.clamp(max=math.log(LARGEST_SCALE))
+        # The bound lets the gradient through, so that a step beyond it can be taken back.
+        scale = self.log_scale + (bounded - self.log_scale).detach()
+        return torch.cat(sides, dim=-1) * scale.div(2).exp()
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean over the rows of this rank, and over both ways, against the rows of all ranks.

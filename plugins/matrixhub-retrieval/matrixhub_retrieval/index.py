@@ -3,7 +3,7 @@
 Shape legend: N rows, E width of a vector.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,9 @@ from matrixhub_retrieval.rows import CONTENT, WHOLE, encoded_column, shown
 
 EXACT_ROWS = 50_000
 """Up to so many rows each is compared with the query; of more, the graph of the index finds nearly all."""
+
+GRAPH_WIDTH = 256
+"""Rows that a search through the graph keeps in hand: with more it finds more, and takes longer."""
 
 ROWS_AT_ONCE = 1024
 
@@ -56,7 +59,7 @@ class SearchIndex:
         if self.name not in names:
             raise DataError(f"this product has no input '{self.name}', but {' and '.join(names)}.")
         self.dim = product.model.readout.fusion.dim // 2
-        self.vectors = Index(ndim=self.dim, metric="cos", dtype="f32")
+        self.vectors = Index(ndim=self.dim, metric="cos", dtype="f32", expansion_search=GRAPH_WIDTH)
         self.rows: pa.Table | None = None
 
     def __len__(self) -> int:
@@ -114,20 +117,36 @@ class SearchIndex:
         """The rows nearest to a query, nearest first.
 
         Args:
-            query: a value of an input: a text, the path of an image, an image.
+            query: a value of an input: a text, the path of an image, an image. It goes through the product's
+                transforms in the column of that input; where they read more, a row of columns is a query.
             by: that input; None takes the one that rows are not found by.
             k: how many at most.
 
         Raises:
             DataError: the query cannot be read.
+            PluginError: a transform cannot take it.
         """
         if self.rows is None or not len(self):
             return []
         other = next(name for name in self.product.inputs if name != self.name)
-        vector_E = self.embed(other if by is None else by, [query])[0]
+        name = other if by is None else by
+        vector_E = self.embed(name, self._asked(name, query))[0]
         found = self.vectors.search(vector_E, min(k, len(self)), exact=len(self) <= EXACT_ROWS)
         rows = self.rows.drop_columns([CONTENT, WHOLE]).take(pa.array(found.keys, pa.int64())).to_pylist()
         return [Found(1 - float(far), row) for far, row in zip(found.distances, rows, strict=True)]
+
+    def _asked(self, name: str, query: Any) -> pa.Table | list[Any]:
+        """The query as an encoder reads it: where the product has transforms, a row that went through them."""
+        if not self.product.transform.transforms:
+            return [query]
+        column = self.product.inputs[name]["column"]
+        row = query if isinstance(query, Mapping) else _by_column(column, query)
+        try:
+            return self.product.transform(pa.Table.from_pylist([row]))
+        except (pa.ArrowException, TypeError) as error:
+            raise DataError(
+                f"this product's transforms read tables, and no table holds it: {error}"
+            ) from None
 
     @torch.inference_mode()
     def embed(self, name: str, rows: pa.Table | Sequence[Any]) -> Vectors:
@@ -174,6 +193,10 @@ def require_retrieval(product: Any) -> None:
             f"'{product.name}' was trained for {', '.join(sorted(tasks))}, not for retrieval: train one with"
             f" head=contrastive, such as product=search."
         )
+
+
+def _by_column(column: Any, value: Any) -> dict[str, Any]:
+    return {column: value} if isinstance(column, str) else dict(zip(column, value, strict=True))
 
 
 def _firsts(values: pa.ChunkedArray) -> dict[Any, int]:

@@ -47,8 +47,13 @@ def test_outputs_are_unit_vectors_times_the_root_of_the_scale() -> None:
 
 
 def test_the_scale_is_learned_and_bounded() -> None:
-    made = head(temperature=1e-6)
-    assert made(Features(torch.tensor([[1.0, 0, 1, 0]]))).max().item() == pytest.approx(10)
+    made = head(temperature=0.01)
+    with torch.no_grad():
+        made.log_scale.add_(3)
+    outputs = made(Features(torch.tensor([[1.0, 0, 1, 0]])))
+    assert outputs.max().item() == pytest.approx(10)
+    outputs.sum().backward()
+    assert made.log_scale.grad is not None and made.log_scale.grad > 0
     made = head()
     made.loss(made(Features(torch.randn(8, 4))), own(8)).backward()  # type: ignore[no-untyped-call]
     assert made.log_scale.grad is not None and made.log_scale.grad != 0
@@ -133,5 +138,5 @@ def test_towers_that_cannot_be_are_refused(dims: dict[str, int], options: Any, m
 def test_a_head_that_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="choose fusion=towers"):
         head(dim=5)
-    with pytest.raises(ConfigError, match="temperature=0"):
-        head(temperature=0.0)
+    with pytest.raises(ConfigError, match=r"temperature=0.001: must be 0.01 or more"):
+        head(temperature=0.001)

@@ -262,3 +262,36 @@ def test_vectors_are_put_into_an_index_all_or_none(trained: Path, monkeypatch: p
     assert (len(found), len(found.vectors)) == (10, 10)
     assert found.add(pa.Table.from_pylist(phrases(20))) == 10 and len(found.vectors) == 20
     assert found.search(phrases(20)[15]["document"], by="document", k=1)[0].row["id"] == "15"
+
+
+def test_a_query_goes_through_the_transforms_that_its_column_went_through(trained: Path) -> None:
+    product = mh.load(trained)
+    found = SearchIndex(product)
+    found.add(pa.Table.from_pylist(phrases(60)))
+    text = phrases(60)[15]["query"]
+    wanted = found.search(text, k=1)
+
+    def spaced(table: pa.Table) -> pa.Table:
+        queries = [one.replace("-", " ") for one in table["query"].to_pylist()]
+        return table.set_column(table.column_names.index("query"), "query", pa.array(queries))
+
+    product.transform.transforms.append(("spaced", spaced))
+    assert found.search(text.replace(" ", "-"), k=1) == wanted
+    assert found.search({"query": text.replace(" ", "-"), "more": 1}, k=1) == wanted
+    with pytest.raises(DataError, match="transforms read tables, and no table holds it"):
+        found.search(object())
+
+
+def test_the_graph_of_a_large_index_finds_what_comparing_all_finds(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, rows = SearchIndex(mh.load(trained)), phrases(600)
+    found.add(pa.Table.from_pylist(rows))
+
+    def nearest() -> list[set[str]]:
+        return [{one.row["id"] for one in found.search(row["query"], k=10)} for row in rows[::20]]
+
+    exact = nearest()
+    monkeypatch.setattr(indexing, "EXACT_ROWS", 100)
+    same = [len(a & b) / len(a) for a, b in zip(exact, nearest(), strict=True)]
+    assert sum(same) / len(same) > 0.95
