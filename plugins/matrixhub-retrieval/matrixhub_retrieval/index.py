@@ -136,7 +136,7 @@ class SearchIndex:
         return [Found(1 - float(far), row) for far, row in zip(found.distances, rows, strict=True)]
 
     def _asked(self, name: str, query: Any) -> pa.Table | list[Any]:
-        """The query as an encoder reads it: where the product has transforms, a row that went through them."""
+        """The query as an encoder reads it: with the product's transforms, a row that went through them."""
         if not self.product.transform.transforms:
             return [query]
         column = self.product.inputs[name]["column"]
