@@ -100,7 +100,7 @@ class Writer(nn.Module):
         told = 0
         with torch.no_grad():
             for row in decode(self.steps, [Row(0, ids)], how):
-                text = _cut(self._decoded(row.new), stop)
+                text = self._said(row, stop)
                 sure = len(text) if row.ended else _sure(text, stop)
                 if sure > told:
                     yield text[told:sure]
@@ -121,7 +121,7 @@ class Writer(nn.Module):
             steps.share(rows)
             for _ in decode(steps, ordered, self._how(stop, **how)):
                 pass
-        return [Generation(_cut(self._decoded(row.new), stop), len(row.new), row.ended) for row in rows]
+        return [Generation(self._said(row, stop), len(row.new), row.ended) for row in rows]
 
     def _how(
         self, stop: Sequence[str], *, max_new_tokens: int, temperature: float, top_p: float, seed: int
@@ -156,6 +156,11 @@ class Writer(nn.Module):
                 said = self._decoded(row.new)
                 ended = end < len(ids) or len(ids) < how["max_new_tokens"] or _cut(said, stop) != said
                 row.ended = "stop" if ended else "length"
+
+    def _said(self, row: Row, stop: Sequence[str]) -> str:
+        """The text of a row so far; the half of a character where it was broken off is left out."""
+        text = _cut(self._decoded(row.new), stop)
+        return text.rstrip("\ufffd") if row.ended == "length" else text
 
     def _decoded(self, ids: Sequence[int]) -> str:
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from matrixhub_generation.decode import Row
 
 import matrixhub as mh
 from matrixhub import ConfigError
@@ -32,11 +33,30 @@ def by_hand(generator: Any, prompt: str, **options: Any) -> str:
         input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, pad_token_id=0, **options
     )[0]
     new = found[1:] if generator.model.config.is_encoder_decoder else found[ids.shape[1] :]
-    return str(generator.tokenizer.decode(new, skip_special_tokens=True)).lstrip()
+    return unbroken(str(generator.tokenizer.decode(new, skip_special_tokens=True)).lstrip())
+
+
+def unbroken(text: str) -> str:
+    """Without the halves of characters where it was broken off."""
+    return text.rstrip("\ufffd")
 
 
 def texts(generator: Any, prompts: list[str], **options: Any) -> list[str]:
-    return [one.text for one in generator.generate(prompts, **{"max_new_tokens": 12, **options})]
+    return [unbroken(one.text) for one in generator.generate(prompts, **{"max_new_tokens": 12, **options})]
+
+
+def test_an_answer_that_is_broken_off_ends_with_a_whole_character() -> None:
+    generator = build("llama")
+    ids = {
+        size: generator.tokenizer("好" * 9, add_special_tokens=False)["input_ids"][:size]
+        for size in (1, 2, 3, 4)
+    }
+    broken = [Row(0, [], None, some, "length") for some in ids.values()]
+    said = [generator._said(row, ()) for row in broken]
+    assert any("\ufffd" in generator._decoded(row.new) for row in broken)
+    assert all(text == "好" * len(text) for text in said)
+    row = Row(0, [], None, ids[1], "stop")
+    assert generator._said(row, ()) == generator._decoded(row.new)
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 4, 16])
@@ -142,7 +162,7 @@ def test_a_stream_is_the_answer_in_pieces(family: str) -> None:
             (whole,) = texts(generator, [prompt], **how)
             stop = [whole[len(whole) // 2 :][:3]] if len(whole) > 6 else []
             for ends in ([], stop):
-                (wanted,) = texts(generator, [prompt], stop=ends, **how)
+                (wanted,) = generator.generate([prompt], max_new_tokens=12, stop=ends, **how)
                 pieces = list(generator.stream(prompt, max_new_tokens=12, stop=ends, **how))
-                assert "".join(pieces) == wanted
+                assert "".join(pieces) == wanted.text
     assert len(list(generator.stream(PROMPTS[0], max_new_tokens=12))) > 1
