@@ -16,6 +16,7 @@ from matrixhub.report.figures import interval_text, score_text
 from matrixhub.report.lines import Line, lines_of
 from matrixhub.report.load import RunData, missing
 from matrixhub.report.write import HTML
+from matrixhub.types import RETRIEVAL
 
 if TYPE_CHECKING:
     from matrixhub.run.launch import Run
@@ -107,8 +108,10 @@ def print_run(run: "Run") -> None:
     if (run.folder / HTML).is_file():
         _say(console, f"Report: {nearby(run.folder / HTML)}")
     if done:
-        best = Path(lines_of(done)[0].record["artifact"])
-        _say(console, f"Next: matrixhub predict {nearby(best)} FILE")
+        best = lines_of(done)[0].record
+        tasks = {output.get("task") for output in run.plan.cells[best["cell"]].product["outputs"].values()}
+        verb = "index" if RETRIEVAL in tasks else "predict"
+        _say(console, f"Next: matrixhub {verb} {nearby(Path(best['artifact']))} FILE")
 
 
 def print_report(run: RunData) -> None:

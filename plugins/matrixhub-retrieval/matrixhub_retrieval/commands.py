@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from matrixhub_retrieval.index import Found, SearchIndex
 
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+"""Of queries that are meant to be files."""
+
 MOST_CHARACTERS = 60
 """Of a column in a table of what was found."""
 
@@ -51,8 +54,16 @@ def index(argv: Sequence[str]) -> int:
         metavar="COLUMN",
         help="columns that hold file paths, relative to the file's own folder",
     )
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="options of the source that ROWS are read by, such as format=csv; see: matrixhub show SOURCE",
+    )
     args = parser.parse_args(argv)
-    tables = [_read(rows, args.paths) for rows in args.rows]
+    options = {"paths": args.paths, **dict(map(_option, args.set))}
+    tables = [_read(rows, options) for rows in args.rows]
     from matrixhub import load
     from matrixhub_retrieval.folder import beside, is_there, load_index, save_index
     from matrixhub_retrieval.index import SearchIndex
@@ -126,15 +137,26 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _read(rows: str, paths: Sequence[str]) -> "pa.Table":
-    """The rows of a file, of a folder of images, or of a source with its defaults."""
+def _option(text: str) -> tuple[str, Any]:
+    key, is_there, value = text.partition("=")
+    if not is_there:
+        raise ConfigError(f"--set {text}: write KEY=VALUE.")
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
+
+
+def _read(rows: str, options: dict[str, Any]) -> "pa.Table":
+    """The rows of a file, of a folder of images, or of a source."""
+    name, given = "core.table", {"path": rows, **options}
     if Path(rows).is_dir():
-        source = create("source", "core.images", path=rows, labelled=False)
+        name, given = "core.images", {"path": rows, "labelled": False, **options}
     elif not Path(rows).exists() and rows in {one.name for one in list_components("source")}:
-        source = create("source", rows)
-    else:
-        source = create("source", "core.table", path=rows, paths=list(paths))
-    table: pa.Table = source.read()
+        name, given = rows, options
+    if not given.get("paths"):
+        given.pop("paths")
+    table: pa.Table = create("source", name, **given).read()
     return table
 
 
@@ -154,10 +176,10 @@ def _input_of(query: str, inputs: dict[str, Any], found_by: str) -> str:
     """The input that a query is one of: one of texts, unless it is the path of a file.
 
     Raises:
-        DataError: it is no file, and the product reads no texts.
+        DataError: it is no file, and the product reads no texts; or looks like one where it cannot be.
     """
     names = sorted(inputs, key=lambda name: name == found_by)
-    is_file = Path(query).is_file()
+    is_file, is_named_so = Path(query).is_file(), Path(query).suffix.lower() in IMAGE_SUFFIXES
     texts = [name for name in names if inputs[name]["modality"] == "text"]
     others = [name for name in names if name not in texts]
     if is_file and others:
@@ -166,6 +188,9 @@ def _input_of(query: str, inputs: dict[str, Any], found_by: str) -> str:
         raise DataError(
             f"there is no file {query}, and this product reads {inputs[names[0]]['modality']} alone."
         )
+    if is_file or (is_named_so and others):
+        wrong = "this product reads text alone" if is_file else f"there is no file {query}"
+        raise DataError(f"{wrong}. If the words '{query}' are meant, say so: --by {texts[0]}")
     return texts[0]
 
 

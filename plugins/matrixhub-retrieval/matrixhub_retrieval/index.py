@@ -65,13 +65,14 @@ class SearchIndex:
     def __len__(self) -> int:
         return 0 if self.rows is None else int(self.rows.num_rows)
 
-    def add(self, table: pa.Table) -> int:
+    def add(self, table: pa.Table | Sequence[Mapping[str, Any]]) -> int:
         """Add rows; one that is there already, in every column, is left out.
 
         What was encoded before is not encoded again.
 
         Args:
-            table: with the columns that the input reads; all that it has is shown when a row is found.
+            table: with the columns that the input reads; all that it has is shown when a row is found. Rows
+                as mappings make a table, too.
 
         Returns:
             How many rows were encoded.
@@ -80,7 +81,7 @@ class SearchIndex:
             DataError: a column is missing, or of another type than before; a value cannot be read (names the
                 row). The index is then as it was before.
         """
-        table = self.product.transform(table)
+        table = self.product.transform(table if isinstance(table, pa.Table) else _table_of(table))
         kept = shown(table, encoded_column(table, self.product.inputs[self.name]["column"]))
         there = set() if self.rows is None else set(self.rows[WHOLE].to_pylist())
         fresh = pa.array([i for w, i in _firsts(kept[WHOLE]).items() if w not in there], pa.int64())
@@ -123,9 +124,13 @@ class SearchIndex:
             k: how many at most.
 
         Raises:
-            DataError: the query cannot be read.
+            DataError: the query cannot be read, or ``k`` is below 1.
             PluginError: a transform cannot take it.
         """
+        if k < 1:
+            raise DataError(f"k={k} is no number of rows: 1 is the least.")
+        if isinstance(query, list) or (isinstance(query, str) and not query.strip()):
+            raise DataError("a query is one value, and not an empty one: ask for each of several alone.")
         if self.rows is None or not len(self):
             return []
         other = next(name for name in self.product.inputs if name != self.name)
@@ -187,12 +192,21 @@ def require_retrieval(product: Any) -> None:
     Raises:
         DataError: it was.
     """
+    if not hasattr(product, "outputs"):
+        raise DataError(f"{product!r} is no product: give what matrixhub.load(ARTIFACT) gives.")
     tasks = {output["task"] for output in product.outputs.values()}
     if "retrieval" not in tasks:
         raise DataError(
             f"'{product.name}' was trained for {', '.join(sorted(tasks))}, not for retrieval: train one with"
             f" head=contrastive, such as product=search."
         )
+
+
+def _table_of(rows: Any) -> pa.Table:
+    try:
+        return pa.Table.from_pylist(list(rows))
+    except (pa.ArrowException, AttributeError, TypeError) as error:
+        raise DataError(f"rows are an Arrow table, or mappings of columns to values: {error}") from None
 
 
 def _by_column(column: Any, value: Any) -> dict[str, Any]:

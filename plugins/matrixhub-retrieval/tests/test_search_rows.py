@@ -151,11 +151,42 @@ def test_bad_input_gives_one_line(trained: Path, tmp_path: Path, told: Told) -> 
         "QUERY is empty": ("search", tmp_path, " "),
         "is no index. Make one": ("index", trained, good, "--out", tmp_path / "full"),
         "no number of rows": ("search", tmp_path, "red", "-k", "0"),
+        "write KEY=VALUE": ("index", trained, good, "--set", "format"),
+        "Unknown option of core.table 'form'": ("index", trained, good, "--set", "form=csv"),
         "the following arguments are required": ("search", tmp_path),
     }
     for said, argv in cases.items():
         code, out, err = told(*argv)
         assert (code, out) == (2, "") and said in err and err.count("\n") == 1, err
+
+
+def test_how_a_source_is_read_can_be_set(trained: Path, tmp_path: Path, told: Told) -> None:
+    rows = write(tmp_path / "rows.txt", phrases(9)).rename(tmp_path / "rows.table")
+    code, _, err = told("index", trained, rows, "--out", tmp_path / "i", "--set", "format=csv", "limit=4")
+    assert code == 0 and "4 rows added" in err, err
+
+
+def test_a_file_is_no_words_for_a_product_of_texts(trained: Path, tmp_path: Path, told: Told) -> None:
+    rows = write(tmp_path / "rows.csv", phrases(9))
+    told("index", trained, rows, "--out", tmp_path / "i")
+    code, _, err = told("search", tmp_path / "i", rows)
+    assert code == 2 and "this product reads text alone" in err and "--by query" in err
+    assert told("search", tmp_path / "i", rows, "--by", "query")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "k", "message"),
+    [("", 1, "not an empty one"), (["a", "b"], 1, "one value"), ("red", 0, "k=0"), ("red", -1, "k=-1")],
+)
+def test_a_query_from_python_is_looked_at(trained: Path, query: Any, k: int, message: str) -> None:
+    found = SearchIndex(mh.load(trained))
+    assert found.add(phrases(9)) == 9
+    with pytest.raises(DataError, match=message):
+        found.search(query, k=k)
+    with pytest.raises(DataError, match="an Arrow table, or mappings"):
+        found.add(["red"])
+    with pytest.raises(DataError, match=r"'x' is no product: give what matrixhub.load"):
+        SearchIndex("x")
 
 
 def test_a_damaged_index_is_refused(trained: Path, tmp_path: Path, told: Told) -> None:

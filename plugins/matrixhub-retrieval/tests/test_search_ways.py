@@ -109,6 +109,17 @@ def test_an_image_finds_the_image_that_goes_with_it(
     assert hits >= 15  # of 20; by chance, .6
 
 
+def test_the_path_of_no_file_is_not_searched_as_words(
+    photos_by_names: Path, drawn: Path, tmp_path: Path, told: Told
+) -> None:
+    index = tmp_path / "index"
+    told("index", photos_by_names, drawn / "photo", "--out", index)
+    code, out, err = told("search", index, "nothere.png")
+    assert (code, out) == (2, "")
+    assert "there is no file nothere.png" in err and "--by name" not in err and "--by query" in err
+    assert told("search", index, "nothere.png", "--by", "query")[0] == 0
+
+
 def test_a_folder_of_images_is_read_whatever_the_column_is_called(
     prints_by_photos: Path, drawn: Path, tmp_path: Path, told: Told
 ) -> None:
