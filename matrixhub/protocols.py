@@ -302,7 +302,8 @@ class TakesPrefix(Protocol):
 
         Args:
             prefix_BPW: P vectors a prompt, which stand where embeddings of tokens would, right before it
-                (after a token that begins every text, if there is one). They count in ``context``.
+                (after a token that begins every text, if there is one; in a chat, at the beginning of the
+                user's words). They count in ``context``.
         """
         ...
 

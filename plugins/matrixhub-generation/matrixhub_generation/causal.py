@@ -6,6 +6,7 @@ Shape suffixes: B rows, T tokens, P places and W width of a prefix, V tokens of 
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -34,10 +35,16 @@ class State:
 
 
 class CausalSteps:
-    """A causal model, step by step; see ``JoiningSteps``."""
+    """A causal model, step by step; see ``JoiningSteps``.
 
-    def __init__(self, model: Any, start: int) -> None:
-        self.model, self.start = model, start
+    Args:
+        model: of transformers.
+        start: the token that begins every text.
+        head: tokens that stand before a prefix, in texts that begin with them.
+    """
+
+    def __init__(self, model: Any, start: int, head: Sequence[int]) -> None:
+        self.model, self.start, self.head = model, start, head
         taken = inspect.signature(model.forward).parameters
         self._positions = "position_ids" in taken
         self._cache = keyword(model)
@@ -78,16 +85,19 @@ class CausalSteps:
         return found, self._logits(found, {name: given_BT}, width)
 
     def _embedded(self, row: Row, known: int) -> Tensor:
-        """Token ids (T,) of a row; vectors (T, W) where a prefix goes behind the token that begins a text."""
+        """Token ids (T,) of a row; vectors (T, W) where a prefix goes before the prompt."""
         ids_T = torch.tensor(row.ids[known:] or [self.start], device=self.model.device)
         if row.prefix_PW is None:
             return ids_T
         if not row.ids:
             ids_T = ids_T[:0]
         tokens_TW = self.model.get_input_embeddings()(ids_T)
-        begins = int(bool(row.ids) and row.ids[0] == self.start)
+        # A tokenizer may join the last character of the head with the first one of the prompt.
+        count = sum(
+            1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(row.ids, self.head, strict=False))
+        )
         prefix_PW = row.prefix_PW.to(tokens_TW)
-        return torch.cat([tokens_TW[:begins], prefix_PW, tokens_TW[begins:]])
+        return torch.cat([tokens_TW[:count], prefix_PW, tokens_TW[count:]])
 
     def step(self, state: State, tokens: Sequence[int]) -> Tensor:
         """Logits behind one more token each."""
@@ -151,7 +161,8 @@ class CausalWriter(Writer):
 
     @property
     def steps(self) -> CausalSteps:
-        return CausalSteps(self.model, self.start)
+        head = self.reader.head if self.reader.chat else [self.start]
+        return CausalSteps(self.model, self.start, head)
 
     def room(self, max_new_tokens: int) -> int:
         return self.context - max_new_tokens

@@ -1,11 +1,13 @@
 """Prompts to token ids that fit: put into a chat, cut, or cut into pieces."""
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 _BREAK = re.compile(r"[.!?;]\s|[。！？；\n]")
 _SPACE = re.compile(r"\s")
+_WORDS = "something that is said"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -25,6 +27,12 @@ class Reader:
     def ids(self, prompt: str) -> list[int]:
         """Of a whole prompt."""
         return self._plain(self._framed(prompt), special=not self.chat)
+
+    @functools.cached_property
+    def head(self) -> list[int]:
+        """What stands before the user's words in a chat, where a prefix is read as the first of them."""
+        head, found, _ = self._framed(_WORDS).partition(_WORDS)
+        return self._plain(head, special=False) if found else []
 
     def _framed(self, prompt: str) -> str:
         if not self.chat:

@@ -120,6 +120,28 @@ def test_a_prefix_stands_where_tokens_would(family: str) -> None:
     assert asked.grad is not None and bool(asked.grad.abs().sum(dim=2).gt(0).all())
 
 
+@pytest.mark.parametrize("num_beams", [1, 3])
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_in_a_chat_a_prefix_is_the_beginning_of_what_the_user_says(family: str, num_beams: int) -> None:
+    generator = build(family, template=True, system="Be brief.", num_beams=num_beams)
+    # Words between the marks too, and a blank that might go with the first word of the prompt.
+    generator.tokenizer.chat_template = generator.tokenizer.chat_template.replace("}}|>", "}}|> says ")
+    words = generator.tokenizer("A quiet film", add_special_tokens=False)["input_ids"]
+    prefix = generator.model.get_input_embeddings()(torch.tensor([words, words])).detach()
+    prompts = [", Paris", "; the end"]
+    spoken = [f"A quiet film{prompt}" for prompt in prompts]
+    whole, bare = generator.reader.ids(spoken[0]), generator.reader.ids(prompts[0])
+    place = len(generator.reader.head)
+    assert place > 12 and whole == [*bare[:place], *words, *bare[place:]]
+    wanted = [one.text for one in generator.generate(spoken, max_new_tokens=8)]
+    found = [one.text for one in generator.generate(prompts, max_new_tokens=8, prefix_BPW=prefix)]
+    assert found == wanted
+    torch.testing.assert_close(
+        generator.loss(prompts, ["a", "Rome"], prefix_BPW=prefix), generator.loss(spoken, ["a", "Rome"]),
+        atol=1e-4, rtol=1e-4,
+    )  # fmt: skip
+
+
 @all_families
 def test_what_is_saved_is_built_again_without_weights(family: str, tmp_path: Path) -> None:
     generator = build(family, template=family not in SEQ2SEQ)
