@@ -67,7 +67,7 @@ class CausalSteps:
         count = next((i for i in range(most) if first[i] != last[i]), most)
         if count >= SHARED:
             self._shared = None
-            state, _ = self.begin([Row(0, first[:count])])
+            state, _ = self.begin([Row(first[:count])])
             self._shared = first[:count], state
 
     def begin(self, rows: Sequence[Row]) -> tuple[State, Tensor]:
@@ -195,7 +195,7 @@ class CausalWriter(Writer):
         for place, (ids, answer) in enumerate(rows):
             prefix = None if prefix_BPW is None else prefix_BPW[place]
             # A row without any beginning would have nothing that its first token follows from.
-            read = steps._embedded(Row(0, ids, prefix), 0)
+            read = steps._embedded(Row(ids, prefix), 0)
             answer_T = torch.tensor(answer, device=self.model.device)
             given.append(torch.cat([read if read.dim() == 2 else embed(read), embed(answer_T)]))
             labels.append(torch.cat([answer_T.new_full((len(read),), -100), answer_T]))

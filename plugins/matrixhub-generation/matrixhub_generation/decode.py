@@ -19,7 +19,6 @@ class Row:
     """An answer that is being written.
 
     Attributes:
-        place: of its prompt.
         ids: tokens of the prompt.
         prefix_PW: vectors before it.
         new: tokens so far, without the one that ends a text.
@@ -27,7 +26,6 @@ class Row:
         sampler: of its random numbers.
     """
 
-    place: int
     ids: list[int]
     prefix_PW: Tensor | None = None
     new: list[int] = field(default_factory=list)

@@ -7,6 +7,8 @@ from typing import Any
 
 _BREAK = re.compile(r"[.!?;]\s|[。！？；\n]")
 _SPACE = re.compile(r"\s")
+_LEAST_PIECE = 8
+"""A prompt whose words around the value leave less than this part of the room is not answered in pieces."""
 _WORDS = "something that is said"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -67,8 +69,14 @@ class Reader:
         return ids, cut
 
     def pieces(self, prompt: str, room: int) -> Iterator[str]:
-        """Prompts that fit, each with a piece of the long value; cut between sentences where it can be."""
+        """Prompts that fit, each with a piece of the long value; cut between sentences where it can be. What
+        stands around the value may leave no room for pieces to speak of: then the prompt as it is, to be cut.
+        """
         before, value, after = parts(prompt)
+        least = max(1, room // _LEAST_PIECE)
+        if self._fits(prompt, room) or not self._fits(f"{before}{after}", room - least):
+            yield prompt
+            return
         while value:
             count = self._fitting(lambda n, value=value: f"{before}{value[:n]}{after}", len(value), room)  # type: ignore[misc]
             if count < len(value):

@@ -20,6 +20,10 @@ DEFAULT_CONTEXT = 512
 """Of models that know no limit, as T5 was trained."""
 
 
+Given = tuple[str, "Tensor | None"]
+"""A prompt, and vectors before it."""
+
+
 class Writer(nn.Module):
     """A model that writes.
 
@@ -64,13 +68,18 @@ class Writer(nn.Module):
         prefixes = [None] * len(prompts) if prefix_BPW is None else list(prefix_BPW)
         room = self._room(max_new_tokens, 0 if prefix_BPW is None else prefix_BPW.shape[1])
         if self.given.overflow == "truncate":
-            fitted = [self.reader.fitted(prompt, room) for prompt in prompts]
-            rows = [
-                Row(i, ids, prefix) for i, ((ids, _), prefix) in enumerate(zip(fitted, prefixes, strict=True))
-            ]
-            texts = self._texts(rows, stop, **how)
-            return [replace(text, truncated=cut) for text, (_, cut) in zip(texts, fitted, strict=True)]
+            given = list(zip(prompts, prefixes, strict=True))
+            return self._answered(given, room=room, stop=stop, how=how)
         return self._chunked(prompts, prefixes, room=room, stop=stop, how=how)
+
+    def _answered(
+        self, given: Sequence[Given], *, room: int, stop: Sequence[str], how: dict[str, Any]
+    ) -> list[Generation]:
+        """Answers to prompts, those that are too long being cut."""
+        fitted = [self.reader.fitted(prompt, room) for prompt, _ in given]
+        rows = [Row(ids, prefix) for (ids, _), (_, prefix) in zip(fitted, given, strict=True)]
+        texts = self._texts(rows, stop, **how)
+        return [replace(text, truncated=cut) for text, (_, cut) in zip(texts, fitted, strict=True)]
 
     def _room(self, max_new_tokens: int, num_vectors: int) -> int:
         room = self.room(max_new_tokens) - num_vectors
@@ -99,7 +108,7 @@ class Writer(nn.Module):
         how = self._how(stop, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
         told = 0
         with torch.no_grad():
-            for row in decode(self.steps, [Row(0, ids)], how):
+            for row in decode(self.steps, [Row(ids)], how):
                 text = self._said(row, stop)
                 sure = len(text) if row.ended else _sure(text, stop)
                 if sure > told:
@@ -176,20 +185,15 @@ class Writer(nn.Module):
         how: dict[str, Any],
     ) -> list[Generation]:
         """Answers to all pieces, in one go, put together prompt by prompt."""
-        pieces = [list(self.reader.pieces(prompt, room)) or [prompt] for prompt in prompts]
-        rows = [
-            Row(0, self.reader.fitted(piece, room)[0], prefix)
-            for some, prefix in zip(pieces, prefixes, strict=True)
-            for piece in some
-        ]
-        texts = iter(self._texts(rows, stop, **how))
+        pieces = [list(self.reader.pieces(prompt, room)) for prompt in prompts]
+        given = [(piece, prefix) for some, prefix in zip(pieces, prefixes, strict=True) for piece in some]
+        texts = iter(self._answered(given, room=room, stop=stop, how=how))
         found = [_merged([next(texts) for _ in some]) for some in pieces]
         if self.given.merge == "again":
             again = [place for place, some in enumerate(pieces) if len(some) > 1]
-            for place in again:
-                asked = self.reader.with_value(prompts[place], found[place].text)
-                ids, _ = self.reader.fitted(asked, room)
-                (text,) = self._texts([Row(0, ids, prefixes[place])], stop, **how)
+            asked = [self.reader.with_value(prompts[place], found[place].text) for place in again]
+            given = [(prompt, prefixes[place]) for prompt, place in zip(asked, again, strict=True)]
+            for place, text in zip(again, self._answered(given, room=room, stop=stop, how=how), strict=True):
                 found[place] = replace(text, truncated=True)
         return found
 

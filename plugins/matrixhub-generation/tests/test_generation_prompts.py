@@ -71,6 +71,35 @@ def test_pieces_hold_the_whole_text_and_are_answered_one_by_one(family: str) -> 
     assert again.truncated and again.num_tokens <= 8 < found.num_tokens
 
 
+@pytest.mark.parametrize("family", ["gpt2", "bart"])
+def test_what_leaves_no_room_for_pieces_is_cut_and_said_to_be(family: str) -> None:
+    generator = build(family, overflow="chunk")
+    around = "Film number. " * 40
+    prompts = [Prompt(around, LONG, " In short:"), Prompt(around, "", "!"), Prompt(around, "x", "!")]
+    room = generator.room(4)
+    assert [list(generator.reader.pieces(prompt, room)) for prompt in prompts] == [[one] for one in prompts]
+    wanted = build(family).generate(prompts, max_new_tokens=4)
+    assert generator.generate(prompts, max_new_tokens=4) == wanted
+    assert [one.truncated for one in wanted] == [True, True, True]
+
+
+@all_families
+def test_answers_to_pieces_are_answered_again_together(family: str) -> None:
+    generator = build(family, overflow="chunk", merge="again")
+    prompts = [Prompt("Say: ", LONG[place:], "\nShort:") for place in (0, 25, 50)] + ["Film"]
+    alone = [generator.generate([prompt], max_new_tokens=8)[0] for prompt in prompts]
+    counts: list[int] = []
+    answered = generator._answered
+
+    def counted(given: Any, **how: Any) -> Any:
+        counts.append(len(given))
+        return answered(given, **how)
+
+    generator._answered = counted
+    assert generator.generate(prompts, max_new_tokens=8) == alone
+    assert counts[1:] == [3]
+
+
 def test_a_chat_is_what_the_template_makes_of_it() -> None:
     plain, chat = build("llama"), build("llama", template=True, system="Be brief.")
     framed = "<|system|>Be brief.</s><|user|>Paris?</s><|assistant|>"
