@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from matrixhub.errors import DataError, unknown_name
-from matrixhub.types import SPLIT_COLUMN, UNTYPED_FIELD
+from matrixhub.types import PATH_FIELD, SPLIT_COLUMN, UNTYPED_FIELD
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -43,11 +43,17 @@ def require_values(table: pa.Table, names: Iterable[str], rows: Rows | None = No
         DataError: names the first row without a value.
     """
     for name in names:
-        if table[name].null_count:
-            first = int(np.flatnonzero(table[name].is_null().to_numpy(zero_copy_only=False))[0])
+        if (first := _first_null(table, name)) is not None:
             raise DataError(
                 "the value is missing", row=first if rows is None else int(rows[first]), column=name
             )
+
+
+def _first_null(table: pa.Table, name: str) -> int | None:
+    """The first row without a value in that column."""
+    if not table[name].null_count:
+        return None
+    return int(np.flatnonzero(table[name].is_null().to_numpy(zero_copy_only=False))[0])
 
 
 def present_rows(table: pa.Table, one: Mapping[str, Any]) -> Flags | None:
@@ -68,12 +74,22 @@ def present_rows(table: pa.Table, one: Mapping[str, Any]) -> Flags | None:
     return found
 
 
-def require_an_input(table: pa.Table, inputs: Mapping[str, Any]) -> None:
-    """Refuse a row that lacks all of a product's inputs.
+def require_inputs(table: pa.Table, inputs: Mapping[str, Any]) -> None:
+    """Refuse a row that lacks all of a product's inputs, or the file of one that is not optional.
 
     Raises:
         DataError: names the first one.
     """
+    for name, one in inputs.items():
+        for column in as_columns(one["column"]) if not one.get("optional") else ():
+            first = _first_null(table, column) if is_marked(table, column, PATH_FIELD) else None
+            if first is not None:
+                raise DataError(
+                    f"it names no file. Name one or drop the row; where rows may lack one, write"
+                    f" product.inputs.{name}.optional=true.",
+                    row=first,
+                    column=column,
+                )
     present = [present_rows(table, one) for one in inputs.values()]
     known = [one for one in present if one is not None]
     if len(known) == len(present) and len(lacking := np.flatnonzero(~np.logical_or.reduce(known))):

@@ -178,13 +178,15 @@ def _absolute(table: "pa.Table", name: str, file: Path, first_row: int | None) -
     column = table.column(name)
     if not (pa.types.is_string(column.type) or pa.types.is_null(column.type)):
         raise DataError(f"{file} has {column.type} where 'paths' needs file names.", column=name)
-    found = [os.path.normpath(folder / value) if value else None for value in column.to_pylist()]
+    # An empty cell is no value: whether rows may lack one is for the product to say.
+    cells = [value if value and value.strip() else None for value in column.to_pylist()]
+    found = [os.path.normpath(folder / value) if value else None for value in cells]
     if first_row is not None:
         for row, path in enumerate(found, start=first_row):
             # Path.is_file raises on a name too long, such as a text taken for a path.
-            if path is None or not os.path.isfile(path):  # noqa: PTH113
-                short = path is not None and len(path) < _LONGEST_PATH
-                message = missing_file(Path(path)) if path and short else f"{file} names no file here."
+            if path is not None and not os.path.isfile(path):  # noqa: PTH113
+                short = len(path) < _LONGEST_PATH
+                message = missing_file(Path(path)) if short else f"{file} names no file here."
                 raise DataError(message, row=row, column=name)
     field = pa.field(name, pa.string(), metadata=PATH_FIELD)
     return table.set_column(table.schema.get_field_index(name), field, pa.array(found, pa.string()))

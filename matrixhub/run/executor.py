@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from matrixhub.data.columns import as_columns, require_an_input, require_columns
+from matrixhub.data.columns import as_columns, require_columns, require_inputs
 from matrixhub.data.splits import Splits, make_splits
 from matrixhub.data.store import StoredFeatures
 from matrixhub.errors import DataError, MatrixHubError
@@ -129,11 +129,11 @@ class Executor:
         """Raises what is wrong with the right answers of a cell."""
         table, splits = (self.results[need] for need in stage.needs[:2])
         outputs, inputs = (self._cell(stage).product[part] for part in ("outputs", "inputs"))
+        require_inputs(table, inputs)
         if stage.kind == "generate":
             cell = self._cell(stage)
             answers_of(table, outputs, used_rows(cell, Given(table, splits, stage.needs[1], {})))
         else:
-            require_an_input(table, inputs)
             fit_targets(table, outputs, inputs, splits)
 
     def _load(self, stage: Stage) -> pa.Table:

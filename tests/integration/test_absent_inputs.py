@@ -142,3 +142,25 @@ def test_a_generator_takes_no_row_that_lacks_an_input(tmp_path: Path) -> None:
     with pytest.raises(mh.ConfigError, match="a generator answers no row that lacks an input"):
         mh.plan(["product=generation", f"product.source.path={tmp_path}/rows.csv", "generator=echo",
                  "product.inputs.text.optional=true"])  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_cell_of_a_path_column_may_be_empty_where_its_input_is_optional(tmp_path: Path, kind: str) -> None:
+    rows = ToySource(rows=90, seed=0, given_split=False).read().select(["text", "image", "label"]).to_pylist()
+    for i, row in enumerate(rows):
+        (tmp_path / f"{i}.png").write_bytes(row["image"]["bytes"])
+        row["image"] = f"{i}.png" if i % 3 else None
+    if kind == "csv":
+        lines = ["text,image,label", *(f"{r['text']},{r['image'] or ''},{r['label']}" for r in rows)]
+    else:
+        lines = list(map(json.dumps, rows))
+    (tmp_path / f"rows.{kind}").write_text("\n".join(lines) + "\n")
+    conf, source = options(tmp_path), f"product.source.path={tmp_path}/rows.{kind}"
+    words = [*conf, source, "product.source.paths=[image]"]
+    (record,) = mh.run(words, config_dir=tmp_path / "conf", quiet=True).records
+    assert record["status"] == "done", record["error"]
+    assert "30 of 90 rows lack image; what stands in for it was learned." in record["notes"]
+    needed = [*words, "product.inputs.image.optional=false"]
+    (record,) = mh.run(needed, config_dir=tmp_path / "conf", quiet=True).records
+    assert "row 1, column 'image': it names no file." in record["error"]
+    assert "product.inputs.image.optional=true" in record["error"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from matrixhub.data.columns import present_rows, require_an_input, values
+from matrixhub.data.columns import present_rows, require_inputs, values
 from matrixhub.errors import DataError
 from matrixhub.plugins import hub
 from matrixhub.run.feed import FeatureFeed, RowFeed
@@ -129,8 +129,8 @@ def test_what_a_row_lacks_is_null_in_all_columns_or_empty_in_a_csv() -> None:
     assert present_rows(table, {**both, "column": "a"}).tolist() == [True, False, False]  # type: ignore[union-attr]
     assert present_rows(table, both).tolist() == [True, True, False]  # type: ignore[union-attr]
     with pytest.raises(DataError, match="row 3: it has no value for any input"):
-        require_an_input(table, {"p": both})
-    require_an_input(table, {"p": both, "q": {"column": "b"}})
+        require_inputs(table, {"p": both})
+    require_inputs(table, {"p": both, "q": {"column": "b"}})
 
 
 def test_a_value_of_several_columns_is_whole_or_not_there() -> None:
