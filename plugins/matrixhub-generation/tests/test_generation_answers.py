@@ -51,11 +51,11 @@ def test_an_answer_that_is_broken_off_ends_with_a_whole_character() -> None:
         size: generator.tokenizer("好" * 9, add_special_tokens=False)["input_ids"][:size]
         for size in (1, 2, 3, 4)
     }
-    broken = [Row(0, [], None, some, "length") for some in ids.values()]
+    broken = [Row([], None, some, "length") for some in ids.values()]
     said = [generator._said(row, ()) for row in broken]
     assert any("\ufffd" in generator._decoded(row.new) for row in broken)
     assert all(text == "好" * len(text) for text in said)
-    row = Row(0, [], None, ids[1], "stop")
+    row = Row([], None, ids[1], "stop")
     assert generator._said(row, ()) == generator._decoded(row.new)
 
 
