@@ -109,8 +109,9 @@ def print_run(run: "Run") -> None:
         _say(console, f"Report: {nearby(run.folder / HTML)}")
     if done:
         best = lines_of(done)[0].record
-        tasks = {output.get("task") for output in run.plan.cells[best["cell"]].product["outputs"].values()}
-        verb = "index" if RETRIEVAL in tasks else "predict"
+        products = [cell.product for cell in run.plan.cells.values() if cell.id == best["cell"]]
+        finds = any(one.get("task") == RETRIEVAL for made in products for one in made["outputs"].values())
+        verb = "index" if finds else "predict"
         _say(console, f"Next: matrixhub {verb} {nearby(Path(best['artifact']))} FILE")
 
 

@@ -62,8 +62,8 @@ def index(argv: Sequence[str]) -> int:
         help="options of the source that ROWS are read by, such as format=csv; see: matrixhub show SOURCE",
     )
     args = parser.parse_args(argv)
-    options = {"paths": args.paths, **dict(map(_option, args.set))}
-    tables = [_read(rows, options) for rows in args.rows]
+    options = dict(map(_option, args.set))
+    tables = [_read(rows, options, args.paths) for rows in args.rows]
     from matrixhub import load
     from matrixhub_retrieval.folder import beside, is_there, load_index, save_index
     from matrixhub_retrieval.index import SearchIndex
@@ -147,16 +147,15 @@ def _option(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def _read(rows: str, options: dict[str, Any]) -> "pa.Table":
+def _read(rows: str, options: dict[str, Any], paths: Sequence[str]) -> "pa.Table":
     """The rows of a file, of a folder of images, or of a source."""
-    name, given = "core.table", {"path": rows, **options}
     if Path(rows).is_dir():
-        name, given = "core.images", {"path": rows, "labelled": False, **options}
+        source = create("source", "core.images", **{"path": rows, "labelled": False, **options})
     elif not Path(rows).exists() and rows in {one.name for one in list_components("source")}:
-        name, given = rows, options
-    if not given.get("paths"):
-        given.pop("paths")
-    table: pa.Table = create("source", name, **given).read()
+        source = create("source", rows, **options)
+    else:
+        source = create("source", "core.table", **{"path": rows, "paths": list(paths), **options})
+    table: pa.Table = source.read()
     return table
 
 
