@@ -1,6 +1,6 @@
 """Columns of a table as the values that processors take."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,24 @@ def require_values(table: pa.Table, names: Iterable[str], rows: Rows | None = No
             raise DataError(
                 "the value is missing", row=first if rows is None else int(rows[first]), column=name
             )
+
+
+def require_width(value: Any, columns: Sequence[str], row: int) -> None:
+    """Refuse a value of an input that has not one part for each of its columns.
+
+    Args:
+        value: of several columns, a tuple or a list; of one, anything but a tuple, which is several.
+        columns: of the input.
+        row: its position.
+
+    Raises:
+        DataError: says how many parts there are, and what they should be.
+    """
+    is_parts = isinstance(value, tuple) or (isinstance(value, list) and len(columns) > 1)
+    if (given := len(value) if is_parts else 1) != len(columns):
+        wanted = f"{len(columns)} column{'s' * (len(columns) > 1)} expected ({', '.join(columns)})"
+        tuples = ": give a tuple in this order, or a mapping" if len(columns) > 1 else ""
+        raise DataError(f"{wanted}, {given} given{tuples}.", row=row)
 
 
 def _first_null(table: pa.Table, name: str) -> int | None:

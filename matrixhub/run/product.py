@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from matrixhub.data.columns import as_columns, present_rows, values, without_inputs
+from matrixhub.data.columns import as_columns, present_rows, require_width, values, without_inputs
 from matrixhub.errors import DataError
 from matrixhub.plan.cell import prompt_inputs
 from matrixhub.plan.prompt import filled
@@ -183,7 +183,7 @@ class Product:
         for name in [name for name in self.inputs if not known or name in known]:
             columns, value = as_columns(self.inputs[name]["column"]), self._raw(row, name, position)
             known.pop(name, None)
-            several = isinstance(value, tuple) and len(columns) > 1
+            several = isinstance(value, tuple | list) and len(columns) > 1
             known |= dict(zip(columns, value if several else [value] * len(columns), strict=True))
         return known
 
@@ -228,8 +228,11 @@ class Product:
             raise DataError(self._needs(row), row=position)
         else:
             value = row
-        is_lacking = isinstance(value, tuple) and self.inputs[name].get("optional") and set(value) == {None}
-        return None if is_lacking else value
+        parts = value if isinstance(value, tuple) else (value,)
+        if self.inputs[name].get("optional") and all(part is None for part in parts):
+            return None
+        require_width(value, columns, position)
+        return value
 
     def _refuse_misspelt(self, row: Mapping[str, Any], name: str, position: int) -> None:
         """A row may lack an optional input, but not because of a slip of the pen."""

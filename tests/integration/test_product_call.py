@@ -133,6 +133,17 @@ def test_a_row_that_cannot_be_read_is_named(
         product(trained, name)(rows)
 
 
+@pytest.mark.parametrize("row", [RED, None, 3, (RED,), (RED, RED, RED), {"both": RED}, {"both": [RED]}])
+def test_a_value_of_several_columns_has_one_part_for_each(pairs: mh.Run, row: Any) -> None:
+    with pytest.raises(mh.DataError, match=r"row 2: 2 columns expected \(text, other\), [13] given"):
+        product(pairs, "crossed", "mlp")([(RED, BLUE), row])
+
+
+def test_a_value_of_one_column_is_no_tuple(pairs: mh.Run) -> None:
+    with pytest.raises(mh.DataError, match=r"row 1: 1 column expected \(text\), 2 given\."):
+        product(pairs, "pair", "mlp")({"first": (RED, BLUE), "second": RED})
+
+
 def test_a_loaded_product_keeps_no_gradients(trained: mh.Run) -> None:
     model = product(trained, "colour").model
     assert not model.training

@@ -120,6 +120,11 @@ def test_a_table_with_gaps_joins_text_and_image(tmp_path: Path, training: tuple[
     asked = {"text": rows[0]["text"], "image": rows[0]["image"], "row": (rows[0]["age"], None, True)}
     by_column = {**rows[0], "city": None, "member": True}
     assert product(asked).scores == product(by_column).scores
+    for row in (41, None, (41,), "old"):
+        with pytest.raises(
+            mh.DataError, match=r"3 columns expected \(age, city, member\), 1 given: give a tuple"
+        ):
+            product({**asked, "row": row})
 
 
 def test_gaps_are_refused_where_the_encoder_does_not_read_them(tmp_path: Path) -> None:
