@@ -59,6 +59,9 @@ class Processor(Protocol):
 
     An input of several columns gives one tuple a row. With an attribute ``takes_nulls = True`` missing
     values arrive as None, alone or in a tuple; without it such rows are refused before.
+
+    With a method ``doubts(values)`` it is shown some rows that a product was trained on, and gives sentences
+    about what its encoder reads badly, though without an error; the record has them as notes.
     """
 
     def prepare(self, values: Sequence[Any]) -> list[Any]:

@@ -17,6 +17,7 @@ from matrixhub.plan import Cell
 from matrixhub.plan.cell import digest
 from matrixhub.run.baselines import Baseline, baselines
 from matrixhub.run.details import details
+from matrixhub.run.encode import takes_nulls
 from matrixhub.run.feed import num_truncated
 from matrixhub.run.finding import finding
 from matrixhub.run.model import ProductModel
@@ -29,6 +30,9 @@ from matrixhub.types import RETRIEVAL
 
 FEW_TEST_ROWS = 5
 """Of a class; with fewer the user is told."""
+
+SHOWN_ROWS = 256
+"""Of training, to processors that may have doubts about them."""
 
 
 @dataclass(slots=True)
@@ -73,6 +77,7 @@ def _on_main(
     session: Session,
     workshop: Workshop,
 ) -> None:
+    record["notes"] += _doubts(cell, model, given)
     if cell.baseline:
         for name in trained.targets.specs:
             found = _baselines(cell, name, trained, given, model=model, workshop=workshop)
@@ -186,6 +191,18 @@ def _notes(splits: Splits, features: Mapping[str, StoredFeatures]) -> Iterator[s
         yield "There are no validation rows: the best epoch was chosen by the training loss."
     if features and (cut := num_truncated(features)):
         yield f"{cut:,} rows are longer than their encoder reads, and were cut."
+
+
+def _doubts(cell: Cell, model: ProductModel, given: Given) -> Iterator[str]:
+    """What processors say of rows that their encoders read badly."""
+    rows = given.splits.train[:SHOWN_ROWS]
+    for name, one in cell.product["inputs"].items():
+        encoder: Any = model.encoders[one["modality"]]
+        if hasattr(encoder.processor, "doubts"):
+            present, words = present_rows(given.table, one), cell.level == "tokens"
+            shown = rows if present is None else rows[present[rows]]
+            found = values(given.table, one["column"], shown, words=words, nulls=takes_nulls(encoder))
+            yield from (f"{name}: {doubt}" for doubt in encoder.processor.doubts(found))
 
 
 def _lacking(cell: Cell, table: pa.Table) -> Iterator[str]:

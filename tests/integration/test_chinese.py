@@ -144,3 +144,18 @@ def test_real_reviews_are_told_apart(tmp_path: Path) -> None:
     baselines = record["baselines"]["label"]
     assert baselines["TF-IDF + linear"]["accuracy"] > 0.75
     assert record["metrics"]["label"]["accuracy"] > 0.6
+    assert [note for note in record["notes"] if "unknown to the encoder's vocabulary" in note]
+
+
+def test_rows_in_a_language_that_the_encoder_does_not_read_are_told_of(run: mh.Run, tmp_path: Path) -> None:
+    rows = [{"text": f"{word} film, {i}", "label": word} for i in range(60) for word in ("good", "bad")]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (english,) = mh.run(
+        ["product=text", f"product.source.path={tmp_path}/rows.jsonl", "head=linear",
+         "encoder/text=text.transformer", f"encoder.text.checkpoint={write_encoder(tmp_path / 'bert')}",
+         f"output_dir={tmp_path}/runs", f"cache_dir={tmp_path}/cache"],
+        quiet=True,
+    ).records  # fmt: skip
+    told = "text: 100% of its tokens are unknown to the encoder's vocabulary"
+    assert [note for note in english["notes"] if note.startswith(told)]
+    assert not [note for note in run.records[0]["notes"] if "unknown to the encoder" in note]

@@ -1,6 +1,7 @@
 """Text to token ids: one fast call for many rows, cut to length, padded only in the batch."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,6 +16,8 @@ _CHARS_PER_TOKEN = 10
 """Characters read for each token wanted, at first; natural text needs 1 to 6."""
 _MAX_WORD = 1000
 """Characters of a single word that can matter to its first sub-word."""
+_MANY_UNKNOWN = 0.1
+"""Share of unknown words that is worth a note: text in the language of a vocabulary has next to none."""
 _EXPECTED = "expected a text, a pair (tuple) of texts, or a list of words"
 
 
@@ -104,6 +107,18 @@ class TextProcessor:
             batch["word_starts"] = _pad(starts, width=width)
             batch["word_mask"] = _mask([len(row) for row in starts], width=width)
         return batch
+
+    def doubts(self, values: Sequence[Any]) -> Iterator[str]:
+        """A sentence where many words are unknown to the vocabulary, as those of another language are."""
+        unknown, special = self.tokenizer.unk_token_id, set(self.tokenizer.all_special_ids)
+        seen = Counter(token for item in self.prepare(values) for token in item.ids)
+        words = sum(count for token, count in seen.items() if token == unknown or token not in special)
+        if unknown is not None and seen[unknown] > _MANY_UNKNOWN * words:
+            share = seen[unknown] / words
+            yield (
+                f"{share:.0%} of its tokens are unknown to the encoder's vocabulary, in the first "
+                f"{len(values):,} rows of training. An encoder of their language reads them."
+            )
 
     def _texts(self, values: Sequence[Text]) -> list[TextItem]:
         texts = [self.prefix + value if isinstance(value, str) else value for value in values]
