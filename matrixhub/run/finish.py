@@ -82,6 +82,7 @@ def _on_main(
         for name in trained.targets.specs:
             found = _baselines(cell, name, trained, given, model=model, workshop=workshop)
             record["baselines"][name] = {baseline.name: strict(baseline.metrics) for baseline in found}
+        record["notes"] += _certain(record)
     record |= details(
         cell,
         model=model,
@@ -203,6 +204,15 @@ def _doubts(cell: Cell, model: ProductModel, given: Given) -> Iterator[str]:
             shown = rows if present is None else rows[present[rows]]
             found = values(given.table, one["column"], shown, words=words, nulls=takes_nulls(encoder))
             yield from (f"{name}: {doubt}" for doubt in encoder.processor.doubts(found))
+
+
+def _certain(record: Mapping[str, Any]) -> Iterator[str]:
+    """Scores that every model has, such as the recall among the 10 nearest of 7 rows."""
+    for output, found in record["baselines"].items():
+        metric = record["main"][output]["metric"]
+        for simplest, metrics in list(found.items())[:1]:
+            if metrics.get(metric) == 1:
+                yield f"{output}: {metric} tells nothing on these test rows, for {simplest} has 1 as well."
 
 
 def _lacking(cell: Cell, table: pa.Table) -> Iterator[str]:

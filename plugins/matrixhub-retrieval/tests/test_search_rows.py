@@ -57,6 +57,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (record,) = run.records
     assert record["status"] == "done", record
+    assert not [note for note in record["notes"] if "tells nothing" in note]
     scores, plain = record["metrics"]["match"], record["baselines"]["match"]
     assert set(plain) == {"chance", "TF-IDF, untrained"} or set(plain) == {"chance"}
     assert scores["recall_at_10"] > 0.8 > plain["chance"]["recall_at_10"] * 2
@@ -224,6 +225,18 @@ def test_what_cannot_be_found_is_refused_before_any_work(
     base = ["product=search", "encoder/text=hash", f"product.source.path={table}"]
     with pytest.raises(ConfigError, match=message):
         mh.plan([*base, *overrides])
+
+
+def test_the_ten_nearest_of_six_rows_are_told_to_say_nothing(tmp_path: Path) -> None:
+    table = write(tmp_path / "faq.csv", phrases(60))
+    (record,) = mh.run(
+        ["product=search", "encoder/text=hash", f"product.source.path={table}", "trainer.epochs=1",
+         f"output_dir={tmp_path}/runs", f"cache_dir={tmp_path}/cache"],
+        quiet=True,
+    ).records  # fmt: skip
+    assert record["num_rows"]["test"] <= 10
+    told = "match: recall_at_10 tells nothing on these test rows, for chance has 1 as well."
+    assert told in record["notes"]
 
 
 def test_rows_are_told_from_those_of_all_batches(
