@@ -227,8 +227,8 @@ def test_what_cannot_be_found_is_refused_before_any_work(
         mh.plan([*base, *overrides])
 
 
-def test_the_ten_nearest_of_six_rows_are_told_to_say_nothing(tmp_path: Path) -> None:
-    table = write(tmp_path / "faq.csv", phrases(60))
+def test_the_ten_nearest_of_a_few_rows_are_told_to_say_nothing(tmp_path: Path) -> None:
+    table = write(tmp_path / "faq.csv", phrases(32))
     (record,) = mh.run(
         ["product=search", "encoder/text=hash", f"product.source.path={table}", "trainer.epochs=1",
          f"output_dir={tmp_path}/runs", f"cache_dir={tmp_path}/cache"],
