@@ -19,6 +19,9 @@ from matrixhub.types import TASKS, Target
 Encoded: TypeAlias = "NDArray[np.int64] | NDArray[np.float32] | list[NDArray[np.int64]]"
 
 
+UNSEEN = "It was not seen in training."
+
+
 def fit_target(
     column: "pa.ChunkedArray",
     *,
@@ -56,7 +59,7 @@ def fit_target(
     cells = _cells(target_column, task, declared.typed if declared else target_column.kind)
     found = Target(task, _ordered({label for labels in cells for label in labels}, task), target_column.kind)
     target = declared or found
-    _check_cells(cells, target_column, target, known="declared")
+    _check_cells(cells, target_column, target, hint="It was not declared.")
     distinct = {frozenset(labels) for labels in cells} if task == "multilabel" else found.classes
     if len(distinct) < 2:
         raise DataError(_nothing_to_learn(task, cells), column=name)
@@ -71,8 +74,12 @@ def encode_target(
     rows: Sequence[int],
     untyped: bool,
     separator: str = "|",
+    unseen: str = UNSEEN,
 ) -> Encoded:
     """Targets as numbers, for the rows of any split. Parameters as for ``fit_target``.
+
+    Args:
+        unseen: what to say of a label that is none of the classes.
 
     Returns:
         int64 (N,) for classification; float32 (N, C) of 0 and 1 for multilabel; float32 (N,) for
@@ -85,7 +92,7 @@ def encode_target(
     if target.task == "regression":
         return target_column.numbers()
     cells = _cells(target_column, target.task, target.typed)
-    _check_cells(cells, target_column, target, known="seen in training")
+    _check_cells(cells, target_column, target, hint=unseen)
     index = {label: i for i, label in enumerate(target.classes)}
     if target.task == "classification":
         return np.array([index[label] for (label,) in cells], dtype=np.int64)
@@ -165,7 +172,7 @@ def _ordered(labels: Iterable[str], task: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _check_cells(cells: list[list[str]], column: TargetColumn, target: Target, *, known: str) -> None:
+def _check_cells(cells: list[list[str]], column: TargetColumn, target: Target, *, hint: str) -> None:
     """Refuse labels of another type than the classes, and labels that are no class."""
     classes = set(target.classes)
     comparable = "untyped" in (column.kind, target.typed) or column.kind == target.typed
@@ -174,7 +181,6 @@ def _check_cells(cells: list[list[str]], column: TargetColumn, target: Target, *
             if not comparable:
                 raise column.error(index, _other_type(label, column.kind, target))
             if label not in classes:
-                hint = f"It was not {known}."
                 raise column.error(index, unknown_name("label", shorten(label)[1:-1], target.classes, hint))
 
 

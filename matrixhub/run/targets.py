@@ -12,8 +12,11 @@ from torch import Tensor
 from matrixhub.data.columns import as_columns, is_marked, require_columns
 from matrixhub.data.pairs import number_pairs, require_different
 from matrixhub.data.splits import Splits
-from matrixhub.data.targets import Encoded, check_lengths, encode_target, fit_target
+from matrixhub.data.targets import UNSEEN, Encoded, check_lengths, encode_target, fit_target
 from matrixhub.types import RETRIEVAL, UNTYPED_FIELD, Target
+
+_UNSEEN = f"{UNSEEN} Read more rows, or name all classes: product.outputs.{{}}.classes=[…]."
+_STRATIFY = " Where rows are not split already, product.split.stratify=true trains on some of each class."
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,8 @@ def fit_targets(
             classes=output["classes"],
             separator=output["separator"],
         )
-        encoded[name] = encode_rows(table, output, specs[name], used)
+        unseen = _UNSEEN.format(name) + _STRATIFY * (output["task"] == "classification")
+        encoded[name] = encode_rows(table, output, specs[name], used, unseen=unseen)
     return Targets(specs, encoded)
 
 
@@ -85,7 +89,9 @@ def encode_targets(
     }
 
 
-def encode_rows(table: pa.Table, output: Mapping[str, Any], spec: Target, rows: Any) -> Tensor:
+def encode_rows(
+    table: pa.Table, output: Mapping[str, Any], spec: Target, rows: Any, *, unseen: str = UNSEEN
+) -> Tensor:
     """Encoded targets of these rows, at their positions in a tensor over the whole table."""
     column = output["target"]
     numbers = encode_target(
@@ -95,6 +101,7 @@ def encode_rows(table: pa.Table, output: Mapping[str, Any], spec: Target, rows: 
         rows=rows,
         untyped=is_marked(table, column, UNTYPED_FIELD),
         separator=output["separator"],
+        unseen=unseen,
     )
     dense = torch.from_numpy(numbers) if isinstance(numbers, np.ndarray) else pad_tags(numbers)
     whole = dense.new_zeros((table.num_rows, *dense.shape[1:]))

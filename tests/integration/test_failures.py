@@ -217,6 +217,18 @@ def test_errors_name_rows_but_do_not_print_long_values(
     assert "encoded" not in err, "found out only after the costly part"
 
 
+def test_a_label_that_training_has_none_of_is_told_with_a_cure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = rows()
+    data["label"][59] = "brown"
+    assert table_run(tmp_path, data) == 2
+    err = capsys.readouterr().err
+    assert "row 60, column 'label': Unknown label 'brown'" in err
+    for cure in ("Read more rows", "product.outputs.label.classes=", "product.split.stratify=true"):
+        assert cure in err
+
+
 def test_a_missing_target_is_named_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from matrixhub_demo import plugin
 
-from matrixhub import plan, resolve_checkpoint
+from matrixhub import create, plan, resolve_checkpoint
 
 CONF = Path(plugin.__file__).parent / "conf"
 PRESETS = sorted(CONF.glob("encoder/*/*.yaml"))
@@ -42,3 +42,9 @@ def test_a_product_composes_with_a_packaged_encoder(name: str) -> None:
 def test_there_is_a_product_for_every_source_and_a_preset_for_both_modalities() -> None:
     assert PRODUCTS == ["digits", "entities", "news", "reviews", "reviews_zh", "textile", "vqa"]
     assert {path.parent.name for path in PRESETS} == {"image", "text"}
+
+
+def test_the_questions_name_every_answer_so_that_few_rows_will_do() -> None:
+    (cell,) = plan(["product=vqa"]).cells.values()
+    rows = create("source", "demo.vqa").read()
+    assert cell.product["outputs"]["answer"]["classes"] == sorted(set(rows["answer"].to_pylist()))
