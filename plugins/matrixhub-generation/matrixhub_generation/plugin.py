@@ -1,8 +1,10 @@
 """What this plugin offers; imports nothing heavy."""
 
-from collections.abc import Sequence
+import importlib.util
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matrixhub import MISSING, Register, hookimpl
 
@@ -75,6 +77,15 @@ def matrixhub_components(register: Register) -> None:
         consumes="text",
         produces="loss",
     )
+
+
+@hookimpl
+def matrixhub_check(cell: Mapping[str, Any]) -> Sequence[str]:
+    """What has to be installed first."""
+    generator = cell.get("generator") or {}
+    if generator.get("gguf_file") and importlib.util.find_spec("gguf") is None:
+        return ["A GGUF file is read by the package gguf: pip install gguf."]
+    return []
 
 
 @hookimpl
