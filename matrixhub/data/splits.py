@@ -62,6 +62,7 @@ def make_splits(
     stratify: bool = False,
     fractions: Sequence[float] = (0.8, 0.1, 0.1),
     seed: int = 0,
+    needed: Sequence[str] = SPLITS,
 ) -> Splits:
     """Split rows by a hash of their content or group, or keep the splits they came with.
 
@@ -79,6 +80,7 @@ def make_splits(
             move the rows at a boundary. Otherwise shares hold on average, and no row ever moves.
         fractions: of rows for train, validation and test; a split of 0 stays empty.
         seed: another one gives another split.
+        needed: splits that must have rows.
 
     Raises:
         DataError: a missing column, an unknown split name, too few rows.
@@ -103,7 +105,10 @@ def make_splits(
         counts = {part: int((parts == part).sum()) for part in missing}
         notes += [f"{SPLITS[p].capitalize()} was cut from train: {n} rows." for p, n in counts.items()]
     train, validation, test = (np.flatnonzero(parts == part) for part in range(3))
-    _require_rows((train, validation, test), shares, num_units=len(movable), stratify=stratify)
+    of_class = None if labels is None else len(np.unique(majority(units, labels)[movable]))
+    for part in (part for part, name in enumerate(SPLITS) if name in needed and shares[part]):
+        if not (parts == part).any():
+            raise DataError(_no_row(part, shares[part], num_units=len(movable), num_classes=of_class))
     return Splits(train, validation, test, repeated, tuple(notes))
 
 
@@ -189,19 +194,32 @@ def _shares_of_train(shares: Fractions, missing: Sequence[int]) -> Fractions:
     return train, validation, test
 
 
-def _require_rows(parts: Sequence[Rows], shares: Fractions, *, num_units: int, stratify: bool) -> None:
-    for name, rows, share in zip(SPLITS, parts, shares, strict=True):
-        if len(rows) or not share:
-            continue
-        if not num_units:
-            raise DataError(
-                f"No row is left for {name}: every row that was given to train repeats a row (or group) of a"
-                " later split. Add rows of its own to it, or give rows no split, to have them dealt out."
-            )
-        # At 3 / share rows the chance of an empty split is about 5 percent, and ranks need half of that.
-        needed = math.ceil((0.5 if stratify else 3) / share)
-        exact = "" if stratify else ", stratify=true, which deals them out exactly"
-        raise DataError(
-            f"No row is left for {name}: there are {num_units} different rows or groups to choose from, about"
-            f" {max(3, needed)} are needed. Add rows, or choose other fractions{exact}, or another seed."
+def _no_row(part: int, share: float, *, num_units: int, num_classes: int | None) -> str:
+    """Why a split is empty, and what to type.
+
+    Args:
+        part: the split.
+        share: of all rows that it was to have.
+        num_units: rows or groups that there were to deal out.
+        num_classes: of them, where shares are exact.
+    """
+    empty = f"No row is left for {SPLITS[part]}: "
+    if not num_units:
+        return (
+            f"{empty}every row that was given to train repeats a row (or group) of a later split. Add rows of"
+            " its own to it, or give rows no split, to have them dealt out."
         )
+    without = ", or without validation rows as [0.8,0,0.2]" if part == VALIDATION else ""
+    other = f"or choose other shares, such as product.split.fractions=[0.6,0.2,0.2]{without}"
+    if num_classes is not None:
+        return (
+            f"{empty}there are {num_units} different rows or groups, and product.split.stratify=true keeps"
+            f" one of each of their {num_classes} classes in train. Add rows, {other}; or, where most classes"
+            " have one row only, write product.split.stratify=false."
+        )
+    # At 3 / share rows the chance of an empty split is about 5 percent.
+    return (
+        f"{empty}there are {num_units} different rows or groups, dealt out by chance, which takes about"
+        f" {math.ceil(3 / share)}. Add rows, {other}; or another product.split.seed; or, of classes,"
+        " product.split.stratify=true, whose shares are exact."
+    )

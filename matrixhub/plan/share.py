@@ -70,6 +70,8 @@ def _stages(cell: Cell) -> list[Stage]:
         "columns": columns,
         "target": next(iter(product["outputs"].values()))["target"],
         "split": product["split"],
+        # Of a generator that nothing trains, no other rows are used.
+        "test_only": not cell.trainer,
     }
     split = _stage(cell, "split", f"{cell.source['name']} rows", split_spec, load)
     if cell.generator:

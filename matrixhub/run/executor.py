@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from matrixhub.data.columns import as_columns, require_columns, require_inputs
+from matrixhub.data.split_names import SPLITS
 from matrixhub.data.splits import Splits, make_splits
 from matrixhub.data.store import StoredFeatures
 from matrixhub.errors import DataError, MatrixHubError
@@ -157,6 +158,7 @@ class Executor:
                 inputs=columns,
                 target=spec["target"],
                 fractions=tuple(spec["split"]["fractions"]),
+                needed=("test",) if spec["test_only"] else SPLITS,
                 **options,
             )
         )

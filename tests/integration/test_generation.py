@@ -51,6 +51,14 @@ def test_a_generator_is_planned_without_encoder_and_head(
     assert "generation on echo" in capsys.readouterr().out
 
 
+def test_a_generator_that_nothing_trains_needs_test_rows_only(tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_text("text,answer,fold\na,a,train\nb,b,test\n")
+    words = ["product=generation", f"product.source.path={tmp_path}/q.csv", "product.split.column=fold"]
+    made = mh.run([*words, "generator=echo", *toy_options(tmp_path)], quiet=True)
+    assert made.records[0]["status"] == "done", made.records[0]["error"]
+    assert made.records[0]["num_rows"] == {"train": 0, "validation": 0, "test": 1}
+
+
 def test_it_is_scored_on_its_test_rows(echoed: mh.Run) -> None:
     (record,) = echoed.records
     assert record["status"] == "done"

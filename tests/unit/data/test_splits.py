@@ -296,11 +296,25 @@ def test_missing_columns(options: dict[str, Any]) -> None:
 
 def test_too_few_rows() -> None:
     with pytest.raises(
-        DataError, match=r"No row is left for \w+: there are 2 different rows .* about 30 are needed"
+        DataError,
+        match=r"validation: there are 2 different .* takes about 30\..*split\.fractions=\[.*stratify=true",
     ):
         make_splits(table_of(2), inputs=["text"])
     with pytest.raises(DataError, match=r"No row is left for train: every row .* repeats a row"):
         make_splits(with_splits(["train", "test", "val"], ["a", "A", "b"]), inputs=["text"])
+
+
+def test_exact_shares_of_classes_of_one_row_are_told_for_what_they_are() -> None:
+    table = pa.table({"text": [f"text {i}" for i in range(16)], "label": [f"answer {i}" for i in range(16)]})
+    with pytest.raises(DataError, match=r"keeps one of each of their 16 classes in train.*stratify=false"):
+        make_splits(table, inputs=["text"], target="label", stratify=True)
+
+
+def test_only_splits_that_are_needed_must_have_rows() -> None:
+    splits = make_splits(with_splits(["train", "test"], ["a", "b"]), inputs=["text"], needed=["test"])
+    assert splits.test.tolist() == [1]
+    with pytest.raises(DataError, match=r"No row is left for (train|validation)"):
+        make_splits(with_splits(["train", "test"], ["a", "b"]), inputs=["text"])
 
 
 @pytest.mark.parametrize("fractions", [(0.8, 0.1), (0.8, 0.1, 0.2), (1.2, -0.1, -0.1), (0, 0.5, 0.5)])
