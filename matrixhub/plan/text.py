@@ -58,7 +58,9 @@ def _stages(plan: Plan) -> list[str]:
         return ["nothing to do; --force runs the cells again"]
     cost = total(plan)
     about = "" if cost is None else f"; about {duration(cost)} by earlier runs, less what is stored"
-    lines = [f"{_count(len(plan.stages), 'stage')}, instead of {_unshared(plan)} without sharing{about}"]
+    unshared = sum(len(stage.cells) for stage in plan.stages)
+    instead = f", instead of {unshared} without sharing" if unshared > len(plan.stages) else ""
+    lines = [f"{_count(len(plan.stages), 'stage')}{instead}{about}"]
     # Cells that differ in their options only train under one name: one line for all of these.
     groups: dict[tuple[str, str], list[Stage]] = {}
     for stage in plan.stages:
@@ -112,10 +114,6 @@ def told_apart(named: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     total = Counter(name for name, _ in named)
     have = Counter((name, override) for name, overrides in named for override in set(overrides))
     return [" ".join(o for o in overrides if have[name, o] < total[name]) for name, overrides in named]
-
-
-def _unshared(plan: Plan) -> int:
-    return sum(len(stage.cells) for stage in plan.stages)
 
 
 def _count(number: int, word: str) -> str:

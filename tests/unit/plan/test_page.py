@@ -54,7 +54,7 @@ def test_the_page_tells_what_is_done_and_what_the_rest_costs() -> None:
         f"  {first[:6]}  mail-words-deep: done in 2026-01-31  (trainer.lr=0.1)",
         f"  {second[:6]}  mail-words-deep: trains heads on stored features  (trainer.lr=0.2)",
     ]
-    assert lines[4].endswith("without sharing; about 5.0 s by earlier runs, less what is stored")
+    assert lines[4] == "4 stages; about 5.0 s by earlier runs, less what is stored"
     assert "  train  mail-words-deep  (about 2.5 s)" in lines
     everything = {cell: {"from_run": "2026-01-31"} for cell in (first, second)}
     assert "nothing to do; --force" in plan_text(make_plan(RATES, HUB, earlier=everything))
