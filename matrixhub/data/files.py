@@ -61,13 +61,21 @@ def missing_file(path: Path) -> str:
         return f"There is no file {path}: its folder {folder} does not exist (paths start from {Path.cwd()})."
     what = "No file matches" if glob.has_magic(str(path)) else "There is no file"
     names = [entry.name for entry, _ in zip(os.scandir(folder), range(_MOST_NAMES), strict=False)]
-    near = difflib.get_close_matches(path.name, sorted(names), n=3, cutoff=0.5)
+    # By what stands before the extension: two csv files are not alike because both are csv files.
+    stems: dict[str, list[str]] = {}
+    for name in sorted(names):
+        stems.setdefault(Path(name).stem, []).append(name)
+    near = [name for stem in difflib.get_close_matches(path.stem, stems, n=3) for name in stems[stem]][:3]
     hint = f" Did you mean {' or '.join(repr(str(folder / name)) for name in near)}?" if near else ""
     return f"{what} {path}.{hint}"
 
 
-def format_of(path: Path) -> str:
+def format_of(path: Path, cure: str = "rename it") -> str:
     """Table format of a file, by its extension.
+
+    Args:
+        path: of the file.
+        cure: what to do where the extension tells nothing.
 
     Raises:
         ConfigError: the extension is none of ``FORMATS``.
@@ -75,8 +83,7 @@ def format_of(path: Path) -> str:
     if found := FORMATS.get(path.suffix.lower()):
         return found
     raise ConfigError(
-        f"The format of {path} cannot be told from '{path.suffix}': known are {', '.join(FORMATS)};"
-        f" else write format=csv, tsv, jsonl or parquet."
+        f"The format of {path} cannot be told from '{path.suffix}': known are {', '.join(FORMATS)}; {cure}."
     )
 
 

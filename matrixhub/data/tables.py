@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _LONGEST_PATH = 1000
+_CURE = "rename it, or, of a product's source, write product.source.format=csv (or tsv, jsonl, parquet)"
 _FORMATS = (*_DELIMITERS, "jsonl", "parquet")
 
 
@@ -82,7 +83,7 @@ class TableSource:
 
     def _named(self, path: Path) -> "Iterator[str | None]":
         """Files that one file's ``paths`` columns name, relative to its folder or absolute."""
-        kind = self._format or format_of(path)
+        kind = self._kind(path)
         if kind != "parquet":
             try:
                 delimiter = self._delimiter or _DELIMITERS[kind] if kind in _DELIMITERS else None
@@ -131,8 +132,11 @@ class TableSource:
     def _tables(self) -> dict[str | None, list[TableFile]]:
         return {split: [self._open(path) for path in files] for split, files in self._files.items()}
 
+    def _kind(self, path: Path) -> str:
+        return self._format or format_of(path, _CURE)
+
     def _open(self, path: Path) -> TableFile:
-        kind = self._format or format_of(path)
+        kind = self._kind(path)
         if kind in _DELIMITERS:
             from matrixhub.data.delimited import DelimitedFile
 

@@ -91,6 +91,12 @@ def test_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     (tmp_path / "reviews.csv").write_text("a\n1\n")
     with pytest.raises(DataError, match=r"Did you mean '.*reviews\.csv'"):
         TableSource(path=str(tmp_path / "review.csv"))
+    for name in ("empty.csv", "head.csv", "句子.csv"):
+        (tmp_path / name).write_text("a\n1\n")
+    with pytest.raises(DataError, match=r"There is no file .*nope\.csv\.$"):
+        TableSource(path=str(tmp_path / "nope.csv"))
+    with pytest.raises(DataError, match=r"Did you mean '.*head\.csv'\?$"):
+        TableSource(path=str(tmp_path / "head.tsv"))
     with pytest.raises(DataError, match="No file matches"):
         TableSource(path=str(tmp_path / "*.jsonl"))
     with pytest.raises(DataError, match=r"its folder .* does not exist"):
@@ -115,7 +121,9 @@ def test_bad_option(tmp_path: Path, options: Mapping[str, Any], message: str) ->
 
 def test_unknown_extension(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a\n1\n")
-    with pytest.raises(ConfigError, match="cannot be told from"):
+    with pytest.raises(
+        ConfigError, match=r"cannot be told from '\.txt'.*rename it.*product\.source\.format=csv"
+    ):
         TableSource(path=str(tmp_path / "a.txt")).read()
     assert TableSource(path=str(tmp_path / "a.txt"), format="csv").read().num_rows == 1
 

@@ -120,7 +120,7 @@ def test_values_that_do_not_fit(tmp_path: Path) -> None:
 
 
 def test_bad_formats(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be told from"):
+    with pytest.raises(ConfigError, match=r"cannot be told from '\.xlsx'.*; rename it\.$"):
         write(tmp_path / "a.xlsx", ROWS)
     with pytest.raises(ConfigError, match="Did you mean 'jsonl'"):
         write(tmp_path / "a.jsonl", ROWS, format="json")
