@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         SavesAssets,
         Source,
         Standardizes,
+        Streams,
         TakesPrefix,
         Transform,
     )
@@ -85,6 +86,7 @@ _HOMES = {
         "SavesAssets",
         "Source",
         "Standardizes",
+        "Streams",
         "TakesPrefix",
         "Transform",
     ),
@@ -134,6 +136,7 @@ __all__ = [
     "SavesAssets",
     "Source",
     "Standardizes",
+    "Streams",
     "TakesPrefix",
     "Target",
     "TrainingError",

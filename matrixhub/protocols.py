@@ -311,6 +311,30 @@ class TakesPrefix(Protocol):
         ...
 
 
+@runtime_checkable
+class Streams(Protocol):
+    """A generator that shows a text while it is being written."""
+
+    def stream(
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int,
+        stop: Sequence[str] = (),
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        prefix_BPW: "Tensor | None" = None,
+    ) -> Iterator[str]:
+        """What ``generate`` answers to one prompt, in pieces; no piece is taken back. What it cannot stream
+        it refuses at once, by a ``ConfigError``.
+
+        Args:
+            prefix_BPW: as in ``TakesPrefix.generate``, of one row; never given to one that takes none.
+        """
+        ...
+
+
 class Callback(Protocol):
     """Watches a run, on its main process. Factory: ``factory(**options)``; every method is optional.
 

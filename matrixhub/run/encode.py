@@ -270,3 +270,25 @@ def joined(tensors: Sequence[Tensor], fill: float = 0) -> Tensor:
         whole[start : start + len(tensor), : tensor.shape[1]] = tensor
         start += len(tensor)
     return whole
+
+
+def ordered(parts: Sequence[Features], back: torch.Tensor, *, tokens: bool) -> Features:
+    """Parts put together, their rows at the places ``back``; with tokens where they are asked for."""
+    pooled_BD = torch.cat([part.pooled_BD for part in parts])[back]
+    if not tokens or parts[0].tokens_BTD is None:
+        return Features(pooled_BD)
+    vectors = [part.tokens_BTD for part in parts if part.tokens_BTD is not None]
+    masks = [part.mask_BT for part in parts if part.mask_BT is not None]
+    return Features(pooled_BD, joined(vectors)[back], joined(masks)[back])
+
+
+def moved(features: Features, device: torch.device) -> Features:
+    """The same on another device."""
+    tokens, mask = features.tokens_BTD, features.mask_BT
+    present = features.present_B
+    return Features(
+        features.pooled_BD.to(device),
+        None if tokens is None else tokens.to(device),
+        None if mask is None else mask.to(device),
+        None if present is None else present.to(device),
+    )

@@ -1,6 +1,6 @@
 """Texts written by a generator: prompts from rows, batches of like length, spread over the ranks."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,10 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from matrixhub.data.columns import Rows, as_columns, require_columns, values
-from matrixhub.errors import ConfigError, DataError, MatrixHubError, PluginError
+from matrixhub.errors import ConfigError, DataError, MatrixHubError, PluginError, unknown_name
 from matrixhub.plan.cell import prompt_inputs
 from matrixhub.plan.prompt import filled, text_of
-from matrixhub.protocols import Generator
+from matrixhub.protocols import Generator, Streams
 from matrixhub.run.encode import table_rows
 from matrixhub.run.ranks import together
 from matrixhub.types import Generation
@@ -105,6 +105,41 @@ def write(
         )
         found = gather_object(found) if ranks > 1 else found
     return [text for _, text in sorted(found, key=lambda one: one[0])]
+
+
+def streamed_output(manifest: Mapping[str, Any], model: Any, output: str | None) -> str:
+    """The output of a product that is to be streamed, its only one where none is named.
+
+    Raises:
+        ConfigError: nothing in the product writes piece by piece; no such output, or not said which.
+    """
+    outputs = manifest["product"]["outputs"]
+    if not manifest.get("generator"):
+        raise ConfigError(f"'{manifest['name']}' has no generator, so there is no text to stream: call it.")
+    if not isinstance(model.generator, Streams):
+        raise ConfigError(f"Generator '{manifest['generator']['name']}' has no stream: call the product.")
+    if output is None and len(outputs) == 1:
+        return str(next(iter(outputs)))
+    if output is None or output not in outputs:
+        raise ConfigError(unknown_name("output to stream:", str(output), outputs))
+    return output
+
+
+def stream(generator: Any, prompt: str, options: Mapping[str, Any], *, prefix: Prefix) -> Iterator[str]:
+    """The text that ``write`` gives for one prompt, piece by piece.
+
+    Raises:
+        ConfigError: there is no room for an answer; it cannot be streamed as it is to be written.
+    """
+    _require_room(generator, options)
+    how = {key: value for key, value in options.items() if key != "batch_size"}
+    # Not by inference_mode, which what comes out of a generator function would leave on in between.
+    with torch.no_grad():
+        vectors = prefix([0])
+    pieces: Iterator[str] = generator.stream(
+        prompt, **how, **({} if vectors is None else {"prefix_BPW": vectors})
+    )
+    return pieces
 
 
 def _require_room(generator: Generator, options: Mapping[str, Any]) -> None:

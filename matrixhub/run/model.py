@@ -1,7 +1,7 @@
 """A product as one ``nn.Module``: encoders, fusion, heads."""
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -191,3 +191,10 @@ class ProductModel(nn.Module):
         if PRESENT not in given:
             return encoder(given)  # type: ignore[no-any-return]
         return spread(encoder({k: v for k, v in given.items() if k != PRESENT}), given[PRESENT])
+
+
+def flags(rows: Sequence[int], count: int) -> Tensor:
+    """True at these of ``count`` positions."""
+    flags = torch.zeros(count, dtype=torch.bool)
+    flags[rows] = True
+    return flags

@@ -16,10 +16,10 @@ from matrixhub.errors import DataError
 from matrixhub.plan.cell import prompt_inputs
 from matrixhub.plan.prompt import filled
 from matrixhub.plugins import hub
-from matrixhub.run.encode import encode_rows, joined, table_rows, takes_nulls
+from matrixhub.run.encode import encode_rows, moved, ordered, table_rows, takes_nulls
 from matrixhub.run.evaluate import ROW_BATCH
-from matrixhub.run.generate import write
-from matrixhub.run.model import spread
+from matrixhub.run.generate import Prefix, stream, streamed_output, write
+from matrixhub.run.model import flags, spread
 from matrixhub.run.transform import Answering
 from matrixhub.run.writer import by_likelihood
 from matrixhub.types import Features, Prediction
@@ -89,10 +89,29 @@ class Product:
         """Answers to rows, in their order."""
         if not len(rows):
             return []
+        return self._answers(self._by_input(rows))
+
+    def stream(self, row: Any, output: str | None = None) -> Iterator[str]:
+        """The text of the answer to one row, piece by piece as a generator writes it; all of them together
+        are what a call answers.
+
+        Args:
+            row: as of a call.
+            output: which answer, where there are several.
+
+        Raises:
+            ConfigError: nothing here writes piece by piece; no such output.
+            DataError: a value cannot be read.
+        """
+        name = streamed_output(self.manifest, self.model, output)
+        told, prefix, _ = self._told(self._by_input([row]))
+        (prompt,) = filled(self.outputs[name]["prompt"], told, 1)
+        return stream(self.model.generator, prompt, self.manifest["generate"], prefix=prefix)
+
+    def _by_input(self, rows: Sequence[Any]) -> dict[str, list[Any]]:
         if self.transform.transforms:
-            return self.predict_table(self._table(rows))
-        by_input = {name: [self._pick(row, name, i) for i, row in enumerate(rows)] for name in self.inputs}
-        return self._answers(by_input)
+            return self._columns(self.transform(self._table(rows)))
+        return {name: [self._pick(row, name, i) for i, row in enumerate(rows)] for name in self.inputs}
 
     def predict_table(self, table: pa.Table) -> list[Answer]:
         """Answers to the rows of an Arrow table that has the product's columns, or those its transforms read.
@@ -129,7 +148,7 @@ class Product:
         self.model.eval()
         column = self._values(rows, name) if isinstance(rows, pa.Table) else list(rows)
         found, _ = self._encoded(name, column, range(len(column)))
-        return _moved(found, next(self.model.parameters()).device)
+        return moved(found, next(self.model.parameters()).device)
 
     def texts_of(self, table: pa.Table) -> dict[str, list[str]]:
         """What a generator writes for the rows of a table, by output.
@@ -273,8 +292,8 @@ class Product:
             rows = [i for i, value in enumerate(column) if not (is_optional and value is None)]
             found, truncated = self._encoded(name, [column[i] for i in rows], rows)
             cut[rows] |= truncated
-            features[name] = spread(found, _flags(rows, len(column))) if is_optional else found
-        return {name: _moved(one, device) for name, one in features.items()}, cut
+            features[name] = spread(found, flags(rows, len(column))) if is_optional else found
+        return {name: moved(one, device) for name, one in features.items()}, cut
 
     def _require_an_input(self, by_input: Mapping[str, Sequence[Any]]) -> None:
         if all(one.get("optional") for one in self.inputs.values()):
@@ -293,7 +312,7 @@ class Product:
         with table_rows(rows):
             parts = list(encode_rows(encoder, column, device=device))
         back = torch.argsort(torch.tensor([position for part in parts for position in part.positions]))
-        found = _ordered([part.features for part in parts], back, tokens=self._tokens)
+        found = ordered([part.features for part in parts], back, tokens=self._tokens)
         return found, torch.cat([part.truncated for part in parts])[back]
 
     def _answers(self, by_input: Mapping[str, Sequence[Any]]) -> list[Answer]:
@@ -302,8 +321,10 @@ class Product:
             return list(next(iter(answers.values())))
         return [dict(zip(answers, row, strict=True)) for row in zip(*answers.values(), strict=True)]
 
-    def _written(self, by_input: Mapping[str, Sequence[Any]]) -> dict[str, list[Prediction]]:
-        answers, num_rows = {}, len(next(iter(by_input.values())))
+    def _told(
+        self, by_input: Mapping[str, Sequence[Any]]
+    ) -> tuple[dict[str, Sequence[Any]], Prefix, torch.Tensor]:
+        """What may stand in prompts, what stands before them, and which rows were cut by an encoder."""
         told = {name: by_input[name] for name in prompt_inputs(self.inputs)}
         features, cut = self._features(by_input)
 
@@ -312,6 +333,11 @@ class Product:
             found: torch.Tensor | None = self.model.readout(some)
             return found
 
+        return told, prefix, cut
+
+    def _written(self, by_input: Mapping[str, Sequence[Any]]) -> dict[str, list[Prediction]]:
+        answers, num_rows = {}, len(next(iter(by_input.values())))
+        told, prefix, cut = self._told(by_input)
         for name, output in self.outputs.items():
             prompts = filled(output["prompt"], told, num_rows)
             texts = write(self.model.generator, prompts, self.manifest["generate"], prefix=prefix)
@@ -341,33 +367,6 @@ def _lacks(column: str, present: Sequence[str]) -> str:
 
 def _reads_tokens(fusion: Mapping[str, Any] | None) -> bool:
     return fusion is not None and "tokens" in hub().component("fusion", fusion["name"]).consumes
-
-
-def _ordered(parts: Sequence[Features], back: torch.Tensor, *, tokens: bool) -> Features:
-    pooled_BD = torch.cat([part.pooled_BD for part in parts])[back]
-    if not tokens or parts[0].tokens_BTD is None:
-        return Features(pooled_BD)
-    vectors = [part.tokens_BTD for part in parts if part.tokens_BTD is not None]
-    masks = [part.mask_BT for part in parts if part.mask_BT is not None]
-    return Features(pooled_BD, joined(vectors)[back], joined(masks)[back])
-
-
-def _moved(features: Features, device: torch.device) -> Features:
-    tokens, mask = features.tokens_BTD, features.mask_BT
-    present = features.present_B
-    return Features(
-        features.pooled_BD.to(device),
-        None if tokens is None else tokens.to(device),
-        None if mask is None else mask.to(device),
-        None if present is None else present.to(device),
-    )
-
-
-def _flags(rows: Sequence[int], count: int) -> torch.Tensor:
-    """True at these of ``count`` positions."""
-    flags = torch.zeros(count, dtype=torch.bool)
-    flags[rows] = True
-    return flags
 
 
 def answer_columns(answer: Answer, outputs: Sequence[str]) -> dict[str, Any]:

@@ -166,10 +166,15 @@ class Generator(nn.Module):
         self.table = nn.Embedding(64, len(WORDS), _weight=torch.randn(64, len(WORDS), generator=seeded))
 
     def generate(self, prompts, *, max_new_tokens, stop=(), temperature=0.0, top_p=1.0, seed=0):
-        sampler = torch.Generator().manual_seed(seed)
-        return [self.answer(prompt, max_new_tokens, stop, temperature, sampler) for prompt in prompts]
+        return [self.answer(prompt, max_new_tokens, stop, temperature, seed) for prompt in prompts]
 
-    def answer(self, prompt, limit, stop, temperature, sampler, push=0.0):
+    def stream(self, prompt, **how):
+        text = self.generate([prompt], **how)[0].text
+        yield text[:3]
+        yield text[3:]
+
+    def answer(self, prompt, limit, stop, temperature, seed, push=0.0):
+        sampler = torch.Generator().manual_seed(seed)
         words, new = prompt.encode("utf-8", "replace").split(), []
         room = max(1, self.context - limit)
         state = zlib.crc32(b" ".join(words[-room:])) % 64
@@ -207,8 +212,7 @@ class Writer(Generator):
 
     def generate(self, prompts, *, max_new_tokens, stop=(), temperature=0.0, top_p=1.0, seed=0,
                  prefix_BPW=None):
-        sampler = torch.Generator().manual_seed(seed)
-        rest = (max_new_tokens, stop, temperature, sampler)
+        rest = (max_new_tokens, stop, temperature, seed)
         pairs = zip(prompts, self.pushes(prompts, prefix_BPW))
         return [self.answer(prompt, *rest, push) for prompt, push in pairs]
 

@@ -95,6 +95,11 @@ def test_the_artifact_writes_as_the_cell_did(echoed: mh.Run) -> None:
         product(["one", None])
 
 
+def test_what_has_no_stream_says_so(echoed: mh.Run) -> None:
+    with pytest.raises(mh.ConfigError, match=r"'fixture.echo' has no stream: call the product"):
+        echoed.load("generation").stream("say it again")
+
+
 def test_predict_and_evaluate(echoed: mh.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     artifact, questions = echoed.records[0]["artifact"], write_questions(tmp_path / "new.csv", 10)
     assert main(["predict", artifact, str(questions)]) == 0

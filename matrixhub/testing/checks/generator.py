@@ -83,7 +83,7 @@ def stops_where_told(subject: Subject) -> None:
         fail(f"{free.text!r}, stopped at {stop!r}, is {found.text!r} and ended by {found.ended}")
 
 
-@check("generator", needs=("one_answer_a_prompt",))
+@check("generator", needs=("one_answer_a_prompt", "prompts_are_answered_alone"))
 def sampling_repeats(subject: Subject) -> None:
     """Sampling with one seed gives the same answer twice, whatever the global seed and the prompts beside it,
     and draws nothing from the global random numbers, nor does a greedy answer.

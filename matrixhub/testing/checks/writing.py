@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from matrixhub.protocols import LearnsToWrite, TakesPrefix
+from matrixhub.protocols import LearnsToWrite, Streams, TakesPrefix
 from matrixhub.testing.check import check, fail, skip
 from matrixhub.testing.compare import apart, is_finite, tolerance
 from matrixhub.testing.exercises import PROMPTS
@@ -70,6 +70,35 @@ def reads_a_prefix(subject: Subject) -> None:
         module.loss(PROMPTS, ANSWERS, prefix_BPW=given).sum().backward()
         if given.grad is None or not all(bool(one.any()) for one in given.grad.flatten(0, 1)):
             fail("a vector of the prefix has no gradient: what makes it could not learn")
+
+
+@check("generator", needs=("stops_where_told", "sampling_repeats"))
+def streams_its_answer(subject: Subject) -> None:
+    """With a ``stream``, the pieces that it gives are together what ``generate`` answers, drawn or not, and
+    gradients are as they were between two pieces.
+
+    Mend: give no text that may still change or be cut, such as half of a stop sequence or of a character.
+    """
+    import torch
+
+    module: Any = subject.built
+    if not isinstance(subject.built, Streams):
+        skip("it has no stream")
+    hows: list[dict[str, Any]] = [{}, {"temperature": 1.0, "seed": 5}]
+    (whole,) = module.generate(PROMPTS[:1], max_new_tokens=8)
+    if len(whole.text.strip()) > 1:
+        hows.append({"stop": [whole.text.strip()[-2:]]})
+    for how in hows:
+        for prompt in PROMPTS:
+            (wanted,) = module.generate([prompt], max_new_tokens=8, **how)
+            with torch.enable_grad():
+                found = []
+                for piece in module.stream(prompt, max_new_tokens=8, **how):
+                    found.append(piece)
+                    if not torch.is_grad_enabled():
+                        fail("it leaves gradients switched off between two pieces")
+            if "".join(found) != wanted.text:
+                fail(f"its pieces are {''.join(found)!r} together, its answer is {wanted.text!r}")
 
 
 def _prefix(module: Any) -> "Tensor":

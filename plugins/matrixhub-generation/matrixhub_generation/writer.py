@@ -100,20 +100,39 @@ class Writer(nn.Module):
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int = 0,
+        prefix_BPW: Tensor | None = None,
     ) -> Iterator[str]:
-        """The text that ``generate`` gives for one prompt, piece by piece as it is written; no beams, and a
-        prompt that is too long is cut. Arguments as of ``generate``.
+        """The text that ``generate`` gives for one prompt, piece by piece as it is written. Arguments as of
+        ``generate``.
+
+        Raises:
+            ConfigError: the text is looked for by beams, or put together from pieces of the prompt.
         """
-        ids, _ = self.reader.fitted(prompt, self._room(max_new_tokens, 0))
+        if self.given.num_beams > 1:
+            raise ConfigError(
+                f"num_beams={self.given.num_beams}: a beam search has no text to stream before its end. Call"
+                " generate, or set num_beams=1."
+            )
+        ids, cut = self.reader.fitted(
+            prompt, self._room(max_new_tokens, 0 if prefix_BPW is None else prefix_BPW.shape[1])
+        )
+        if cut and self.given.overflow == "chunk":
+            raise ConfigError(
+                "overflow=chunk: this prompt is too long, and answers to its pieces are not streamed. Call"
+                " generate, or set overflow=truncate."
+            )
         how = self._how(stop, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+        return self._pieces(Row(ids, None if prefix_BPW is None else prefix_BPW[0]), stop, how)
+
+    @torch.no_grad()
+    def _pieces(self, row: Row, stop: Sequence[str], how: How) -> Iterator[str]:
         told = 0
-        with torch.no_grad():
-            for row in decode(self.steps, [Row(ids)], how):
-                text = self._said(row, stop)
-                sure = len(text) if row.ended else _sure(text, stop)
-                if sure > told:
-                    yield text[told:sure]
-                    told = sure
+        for _ in decode(self.steps, [row], how):
+            text = self._said(row, stop)
+            sure = len(text) if row.ended else _sure(text, stop)
+            if sure > told:
+                yield text[told:sure]
+                told = sure
 
     def save_assets(self, folder: Path) -> None:
         """Write the architecture's config and the tokenizer's files."""

@@ -166,3 +166,41 @@ def test_a_stream_is_the_answer_in_pieces(family: str) -> None:
                 pieces = list(generator.stream(prompt, max_new_tokens=12, stop=ends, **how))
                 assert "".join(pieces) == wanted.text
     assert len(list(generator.stream(PROMPTS[0], max_new_tokens=12))) > 1
+
+
+@all_families
+def test_a_product_streams_what_a_call_answers(family: str, tmp_path: Path) -> None:
+    rows = "\n".join(f"Film number {i},quiet" for i in range(20))
+    (tmp_path / "rows.csv").write_text(f"text,answer\n{rows}")
+    kind = "seq2seq" if family in SEQ2SEQ else "causal"
+    words = [
+        "product=generation", f"product.source.path={tmp_path}/rows.csv", f"generator={kind}",
+        f"generator.checkpoint={tiny(family)}", "generate.max_new_tokens=12", "generate.temperature=1",
+        "product.outputs.answer.prompt='The {text}:'", f"output_dir={tmp_path}/runs", "launch.cpu=true",
+        f"cache_dir={tmp_path}/cache",
+    ]  # fmt: skip
+    product = mh.run(words, quiet=True).load("generation")
+    pieces = list(product.stream("quiet end"))
+    assert len(pieces) > 1 and "".join(pieces) == product("quiet end").value
+    assert "".join(product.stream({"text": "quiet end"}, "answer")) == product("quiet end").value
+    with pytest.raises(ConfigError, match=r"output to stream: 'anwser'. Did you mean 'answer'"):
+        product.stream("quiet end", "anwser")
+
+
+def test_what_is_not_written_token_by_token_is_not_streamed() -> None:
+    with pytest.raises(ConfigError, match=r"num_beams=3: .* set num_beams=1"):
+        build("gpt2", num_beams=3).stream("A film", max_new_tokens=4)
+    chunks = build("gpt2", overflow="chunk")
+    assert list(chunks.stream("A film", max_new_tokens=4)) == list(
+        build("gpt2").stream("A film", max_new_tokens=4)
+    )
+    with pytest.raises(ConfigError, match=r"overflow=chunk: .* set overflow=truncate"):
+        chunks.stream("A film " * 200, max_new_tokens=4)
+
+
+def test_a_prefix_is_streamed_behind() -> None:
+    generator = build("llama")
+    prefix = torch.randn(1, 3, generator.width, generator=torch.Generator().manual_seed(1))
+    (wanted,) = generator.generate(["A film"], max_new_tokens=8, prefix_BPW=prefix)
+    pieces = list(generator.stream("A film", max_new_tokens=8, prefix_BPW=prefix))
+    assert "".join(pieces) == wanted.text != generator.generate(["A film"], max_new_tokens=8)[0].text
