@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matrixhub import __version__
 from matrixhub.cli.main import Parser
 from matrixhub.cli.plugin_doctor import plugin_lines
-from matrixhub.config.search import conf_dir
+from matrixhub.config.presets import conf_dir
 from matrixhub.plugins import hub
 
 PACKAGES = (

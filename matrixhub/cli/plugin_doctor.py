@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from matrixhub.cli.main import Parser
 from matrixhub.cli.plugin_list import components, row, state
-from matrixhub.config.search import hidden_presets
+from matrixhub.config.presets import hidden_presets
 from matrixhub.diagnosis import missing_modules, requirement_warning, shared_aliases
 from matrixhub.plugins import CORE, CORE_TARGET, Plugin, hub
 

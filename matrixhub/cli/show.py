@@ -1,4 +1,4 @@
-"""``matrixhub show``: one component and its options, or a config and where its values came from."""
+"""``matrixhub show``: one component and its options, a preset, or a config and where its values came from."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from matrixhub.registry import Component
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print every component of that name, or the config that the overrides name."""
+    """Print every component or preset of that name, or the config that the overrides name."""
     parser = Parser(
         prog="matrixhub show",
         usage="matrixhub show NAME | matrixhub show OVERRIDE ... [--config-dir DIR] [--json]",
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     if any("=" in word or word.startswith("~") for word in args.words):
         print(_config(args.words, [args.config_dir] if args.config_dir else [], as_json=args.json))
     else:
-        print("\n\n".join(_page(component) for name in args.words for component in _named(name)))
+        print("\n\n".join(page for name in args.words for page in _pages(name)))
     return 0
 
 
@@ -52,12 +52,22 @@ def _config(overrides: Sequence[str], folders: Sequence[Path], *, as_json: bool)
     return annotated(config, found)
 
 
-def _named(name: str) -> list[Component]:
-    known = hub().registry.of_kind()
-    found = [c for c in known if name in (c.name, c.alias)]
+def _pages(name: str) -> list[str]:
+    """Of every component or preset of that name.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    from matrixhub.config.presets import presets
+
+    known, ready = hub().registry.of_kind(), presets()
+    found = [_page(c) for c in known if name in (c.name, c.alias)]
+    found = found or [
+        f"{p.group}={p.name}\n{p.path.read_text('utf-8').rstrip()}" for p in ready if p.name == name
+    ]
     if not found:
-        names = {c.name if "." in name else c.alias for c in known}
-        raise UnknownNameError("component", name, names, hub().fault_of(name))
+        names = {c.name if "." in name else c.alias for c in known} | {p.name for p in ready}
+        raise UnknownNameError("component or preset", name, names, hub().fault_of(name))
     return found
 
 

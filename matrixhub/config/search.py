@@ -6,7 +6,6 @@ folders are plain ``file://`` paths.
 """
 
 import dataclasses
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
-import matrixhub
 from matrixhub.config import optuna
 from matrixhub.config.groups import SEVERAL
+from matrixhub.config.presets import conf_dir
 from matrixhub.config.schema import RootConfig
 from matrixhub.plugins import hub
 from matrixhub.registry import Component
@@ -28,20 +27,6 @@ SCHEMA = "schema"
 MODALITIES = "modalities"
 SWEEPERS = "hydra/sweeper"
 OPTUNA = f"{SWEEPERS}/{optuna.NAME}"
-
-
-def conf_dir() -> Path:
-    """The shipped ``conf/``: inside the package in a wheel, beside ``pyproject.toml`` in a checkout."""
-    package = Path(matrixhub.__file__).parent
-    inside = package / "conf"
-    return inside if (inside / "config.yaml").is_file() else package.parent / "conf"
-
-
-def hidden_presets(config_dirs: Iterable[Path]) -> list[str]:
-    """Presets in a plugin's folders that nobody can choose: the shipped one of that name comes first."""
-    shipped = conf_dir()
-    found = (preset.relative_to(folder) for folder in config_dirs for preset in folder.rglob("*.yaml"))
-    return sorted(preset.as_posix() for preset in found if (shipped / preset).is_file())
 
 
 def named_schema(component: Component) -> type:

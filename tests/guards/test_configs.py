@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import matrixhub as mh
-from matrixhub.config.search import conf_dir
+from matrixhub.config.presets import conf_dir
 from matrixhub.plugins import hub
 
 FOLDERS = (conf_dir(), *hub().config_dirs)

@@ -64,7 +64,7 @@ def test_configs_are_found(installed: tuple[str, Place]) -> None:
     planned = place.run("matrixhub", "plan", "-m", "product=news,textile,toy", "trainer=frozen,finetune")
     assert planned.startswith("6 cells")
     assert place.run("matrixhub", "plan", "matrix=demo").startswith("10 cells")
-    folder = place.run("python", "-c", "from matrixhub.config.search import conf_dir; print(conf_dir())")
+    folder = place.run("python", "-c", "from matrixhub.config.presets import conf_dir; print(conf_dir())")
     assert (Path(folder.strip()) / "config.yaml").is_file()
 
 

@@ -27,8 +27,31 @@ def test_list_has_one_line_for_each_component(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize("kind", ["encoder", "encoders"])
 def test_list_of_one_kind(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines = said(capsys, "list", kind).splitlines()
-    assert {line.split()[0] for line in lines} == {"encoder"}
+    assert {line.split()[0] for line in lines} == {"encoder", "preset"}
     assert any("text.transformer" in line for line in lines)
+    (minilm,) = (line for line in lines if line.split()[:2] == ["preset", "minilm"])
+    assert minilm.endswith("[encoder/text=minilm]")
+
+
+@pytest.mark.parametrize("group", ["product", "products", "trainer", "matrix", "encoder/text"])
+def test_list_of_a_group(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = said(capsys, "list", group).splitlines()
+    assert lines and all(line.startswith("preset ") for line in lines)
+    assert all(f"[{group.rstrip('s')}" in line for line in lines)
+    rows = json.loads(said(capsys, "list", group, "--json"))
+    assert len(rows) == len(lines) and all(row["about"] for row in rows)
+
+
+def test_what_is_neither_a_kind_nor_a_group(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "prodct"]) == 2
+    assert "Did you mean 'product'" in capsys.readouterr().err
+
+
+def test_show_prints_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    page = said(capsys, "show", "frozen").splitlines()
+    assert page[0] == "trainer=frozen" and page[1].startswith("# ")
+    assert main(["show", "frosen"]) == 2
+    assert "Did you mean 'frozen'" in capsys.readouterr().err
 
 
 def test_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,7 +108,7 @@ BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "unknown flag": ((*TOY, "--sweep"), ("--sweep", "matrixhub plan --help")),
     "hydra's own group": ((*TOY, "hydra/launcher=joblib"), ("Unknown hydra/launcher 'joblib'",)),
     "unknown kind": (("list", "heads_"), ("Unknown kind 'heads_'", "Did you mean 'head'")),
-    "unknown component": (("show", "linaer"), ("Unknown component 'linaer'", "Did you mean")),
+    "unknown component": (("show", "linaer"), ("Unknown component or preset 'linaer'", "Did you mean")),
     "unknown command": (("rnu",), ("Unknown command 'rnu'", "Did you mean 'run'")),
     "no argument": (("show",), ("NAME", "matrixhub show --help")),
 }

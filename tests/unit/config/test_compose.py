@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from matrixhub.config.compose import Composer, Job, quoted
+from matrixhub.config.presets import hidden_presets
 from matrixhub.config.schema import TrainerConfig
-from matrixhub.config.search import hidden_presets
 from matrixhub.errors import ConfigError
 from matrixhub.plugins import Hub, hub
 
