@@ -145,6 +145,11 @@ class Registry:
                 options.setdefault(component.alias, component)
         return options
 
+    def group_names(self, group: str) -> list[str]:
+        """As ``group_options``, each component once: by its alias, where that is an option."""
+        options = self.group_options(group)
+        return sorted(name for name, one in options.items() if name == one.alias or one.alias not in options)
+
     @property
     def groups(self) -> set[str]:
         """Every Hydra group that has a component."""

@@ -42,9 +42,7 @@ def unknown_option(group: str, name: str, options: Iterable[str]) -> UnknownName
     """The error for an option that is not there, and why it may be missing."""
     known = set(options)
     # A full name and its alias are one option: show the form that was typed.
-    shown = (
-        {o for o in known if "." in o} if "." in name else known - {o for o in known if _has_alias(o, known)}
-    )
+    shown = {o for o in known if "." in o} if "." in name else each_once(known)
     error = UnknownNameError(group, name, shown or known, hub().fault_of(name))
     if hub().fault_of(name) or "Did you mean" in str(error):
         return error
@@ -56,8 +54,10 @@ def unknown_option(group: str, name: str, options: Iterable[str]) -> UnknownName
     return UnknownNameError(group, name, shown or known, hint)
 
 
-def _has_alias(option: str, options: set[str]) -> bool:
-    return "." in option and option.rpartition(".")[2] in options
+def each_once(options: Iterable[str]) -> list[str]:
+    """Options without the full names of those that have an alias."""
+    known = set(options)
+    return sorted(o for o in known if "." not in o or o.rpartition(".")[2] not in known)
 
 
 def misused_group(overrides: Sequence[str], loader: ConfigLoaderImpl) -> ConfigError | None:

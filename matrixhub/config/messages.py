@@ -13,13 +13,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from matrixhub.config import schema
-from matrixhub.config.groups import all_groups, misused_group, unknown_option
+from matrixhub.config.groups import all_groups, each_once, misused_group, unknown_option
 from matrixhub.errors import ConfigError, MatrixHubError, UnknownNameError
 
 NUM_SHOWN = 20
 FAULTS: tuple[type[Exception], ...] = (HydraException, OmegaConfBaseException, yaml.YAMLError)
-COMPOSE_FAULTS = (*FAULTS, ValueError)
-"""Some faults of an override have no class of Hydra's own; only while composing is a ValueError its own."""
+COMPOSE_FAULTS = (*FAULTS, ValueError, AssertionError)
+"""Some faults of an override have no class of Hydra's own; only while composing are these its own."""
 
 
 def explain(error: Exception, overrides: Sequence[str], loader: ConfigLoaderImpl) -> MatrixHubError:
@@ -100,6 +100,9 @@ def _no_key(cause: OmegaConfBaseException, overrides: Sequence[str], loader: Con
         return str(UnknownNameError("config group", key, near or groups))
     if any(override.startswith(f"~{key}") for override in overrides):
         return f"'~{key}': a value cannot be left out, only set: {key}=VALUE."
+    if (group := key.replace(".", "/")) in groups:
+        options = ", ".join(each_once(loader.get_group_options(group, ObjectType.CONFIG)))
+        return f"{key} has nothing to set yet: choose one of {group} first, {group}=NAME. Allowed: {options}."
     parent = cause.parent_node
     siblings = {str(k) for k in parent} - {"hydra"} if isinstance(parent, DictConfig) else set()
     text = unknown_key(key, siblings)

@@ -236,7 +236,7 @@ def _encoder(config: Mapping[str, Any], modality: str, hub: Hub) -> Options:
     options = config["encoder"].get(modality)
     if not options:
         group = f"encoder/{modality}"
-        known = sorted(hub.registry.group_options(group))
+        known = hub.registry.group_names(group)
         if not known:
             readers = sorted({m for c in hub.registry.of_kind("encoder") for m in c.consumes})
             hint = (

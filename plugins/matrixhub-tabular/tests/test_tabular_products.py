@@ -127,6 +127,17 @@ def test_a_table_with_gaps_joins_text_and_image(tmp_path: Path, training: tuple[
             product({**asked, "row": row})
 
 
+@pytest.mark.parametrize("typed", [["encoder.tabular.raw=false"], ["encoder.tabular=fixed"], []])
+def test_an_encoder_that_is_not_chosen_yet_is_to_be_chosen(tmp_path: Path, typed: list[str]) -> None:
+    conf = write_joined(tmp_path)
+    options = ["encoder/text=hash", "encoder/image=fixture.mean_image"]
+    with pytest.raises(mh.ConfigError, match=r"encoder/tabular=NAME\. \w+: fixed, periodic\.$"):
+        mh.plan(["product=joined", *options, *typed], config_dir=conf)
+    mh.plan(
+        ["product=joined", *options, "encoder/tabular=fixed", "encoder.tabular.raw=false"], config_dir=conf
+    )
+
+
 def test_gaps_are_refused_where_the_encoder_does_not_read_them(tmp_path: Path) -> None:
     write_joined(tmp_path)
     table = pq.read_table(tmp_path / "rows.parquet")

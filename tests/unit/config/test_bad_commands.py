@@ -37,6 +37,7 @@ BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "+unknown": ((*TOY, "+foo=3"), ("Unknown key 'foo'", "trainer")),
     "++unknown": ((*TOY, "++foo=3"), ("Unknown key 'foo'", "trainer")),
     "+unknown below": ((*TOY, "+trainer.foo=3"), ("Unknown key 'trainer.foo'", "batch_size")),
+    "+ alone": ((*TOY, "+="), ("'+=' is not an override",)),
     "+unknown mapping": ((*TOY, "+foo.bar=3"), ("Unknown key 'foo'",)),
     "+ on a chosen group": ((*TOY, "+head=mlp"), ("head=NAME without '+'",)),
     "~value": ((*TOY, "~trainer.lr"), ("only set: trainer.lr=VALUE",)),
