@@ -21,6 +21,7 @@ import pluggy
 
 from matrixhub import diagnosis, hookspecs
 from matrixhub.errors import MatrixHubError, PluginError, unknown_name
+from matrixhub.homes import home_of
 from matrixhub.registry import Component, Registry, as_names
 
 log = logging.getLogger("matrixhub")
@@ -95,6 +96,16 @@ class Hub:
                 return f"The plugin '{namespace}' ({plugin.distribution}) was set aside: {plugin.fault}."
         return ""
 
+    @property
+    def distributions(self) -> set[str]:
+        """Installed packages that hold plugins."""
+        return {plugin.distribution for plugin in self.plugins}
+
+    def absent(self, group: str, name: str) -> str:
+        """A sentence on the first-party package that ``name`` comes with, where it is not installed."""
+        home = home_of(group, name)
+        return f"It comes with: pip install {home}." if home and home not in self.distributions else ""
+
     def component(self, kind: str, name: str) -> Component:
         """The component, or why there is none.
 
@@ -103,7 +114,7 @@ class Hub:
             UnknownNameError: no such name, with the nearest ones.
         """
         found = self.registry.maybe_get(kind, name)
-        if found is None and (fault := self.fault_of(name)):
+        if found is None and (fault := self.fault_of(name) or self.absent(kind, name)):
             raise PluginError(f"No {kind} '{name}'. {fault}")
         return found or self.registry.get(kind, name)
 

@@ -100,6 +100,10 @@ def _dispatch(argv: list[str]) -> int:
     extra = plugin_commands()
     if command in extra:
         return extra[command].call(rest)
+    from matrixhub.plugins import hub
+
+    if absent := hub().absent("command", command):
+        raise UsageError(unknown_name("command", command, (), absent))
     raise UsageError(unknown_name("command", command, [*COMMANDS, *extra], "See: matrixhub --help"))
 
 

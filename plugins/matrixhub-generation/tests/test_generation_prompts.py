@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from matrixhub_generation import weights
 
-from matrixhub import CheckpointError, ConfigError
+from matrixhub import CheckpointError, ConfigError, create
 from matrixhub.plan.prompt import Prompt
 from tests.toy_generators import CAUSAL, SEQ2SEQ, build, save, tiny
 
@@ -181,6 +182,21 @@ def test_what_is_saved_is_built_again_without_weights(family: str, tmp_path: Pat
     how: dict[str, Any] = {"max_new_tokens": 8}
     prompts = ["The capital of France is", "a"]
     assert again.generate(prompts, **how) == generator.generate(prompts, **how)
+
+
+def test_smollm2_without_a_hub_names_the_packaged_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(weights, "hub_offline", lambda: True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for checkpoint, named in (
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", True),
+        ("openai-community/gpt2", False),
+    ):
+        with pytest.raises(CheckpointError, match="is not on this machine") as caught:
+            create("generator", "generation.causal", checkpoint=checkpoint)
+        assert ("generator=smollm2_packaged" in str(caught.value)) is named
 
 
 def test_a_checkpoint_without_safetensors_or_of_another_kind_is_refused(tmp_path: Path) -> None:

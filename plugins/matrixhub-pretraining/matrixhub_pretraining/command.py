@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import itertools
 import os
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,6 +48,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML of the same keys; words come first")
     args = parser.parse_intermixed_args(list(argv))
     options = compose(args.words, args.config)
+    if options.launch.num_processes > 1 and "WORLD_SIZE" not in os.environ:
+        return _on_ranks(argv, options.launch.num_processes)
     from matrixhub_pretraining.pretrain import pretrain
 
     is_main = os.environ.get("RANK", "0") == "0"
@@ -59,6 +62,15 @@ def main(argv: Sequence[str]) -> int:
     if is_main:
         print(_summary(options, record))
     return 0
+
+
+def _on_ranks(argv: Sequence[str], num: int) -> int:
+    """The same command on ``num`` processes, through torchrun, which ends all of them when one fails."""
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num}", "--module"]
+    # Without a share of the cores each, processes on one CPU fight over all of them.
+    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // num)), **os.environ}
+    command = [sys.executable, *launch, "matrixhub", "pretrain", *argv]
+    return int(subprocess.run(command, env=environment, check=False).returncode != 0)
 
 
 def _line(figures: dict[str, float]) -> str:

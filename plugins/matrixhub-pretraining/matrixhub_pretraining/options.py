@@ -164,6 +164,14 @@ class TrainerConfig:
 
 
 @dataclass
+class LaunchConfig:
+    """Where it runs."""
+
+    num_processes: int = 1
+    """Processes of this machine that share the work."""
+
+
+@dataclass
 class PretrainConfig:
     """All of it."""
 
@@ -177,6 +185,7 @@ class PretrainConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     images: ImagesConfig = field(default_factory=ImagesConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    launch: LaunchConfig = field(default_factory=LaunchConfig)
 
     @property
     def pairs(self) -> bool:
@@ -196,7 +205,7 @@ class PretrainConfig:
         return (self.images.path or self.images.source) is not None
 
 
-SECTIONS = ("corpus", "tokenizer", "model", "objective", "images", "trainer")
+SECTIONS = ("corpus", "tokenizer", "model", "objective", "images", "trainer", "launch")
 OF_TEXTS = ("corpus", "tokenizer", "model", "objective")
 CHOICES = {
     "model.size": tuple(SIZES),
@@ -215,6 +224,7 @@ LEAST = {
     "trainer.evaluate_every": 1,
     "trainer.evaluate_examples": 1,
     "trainer.checkpoint_every": 1,
+    "launch.num_processes": 1,
 }
 SHARES = (
     "corpus.held_out", "model.dropout", "objective.masked", "objective.short", "images.held_out",

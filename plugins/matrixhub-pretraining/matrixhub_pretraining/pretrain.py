@@ -50,6 +50,7 @@ _FREE = (
     "trainer.evaluate_every",
     "trainer.evaluate_examples",
     "trainer.checkpoint_every",
+    "launch.num_processes",
 )
 
 
@@ -79,7 +80,8 @@ def pretrain(
     work = output.with_name(f".{output.name}.training")
     AcceleratorState._reset_state()
     accelerator = Accelerator(
-        cpu=options.trainer.cpu,
+        # Without an accelerator it has to be said, or each process takes itself for the only one.
+        cpu=options.trainer.cpu or not torch.accelerator.is_available(),
         mixed_precision=options.trainer.mixed_precision,
         # While the head goes first, the encoder has no gradients to be waited for.
         # Nor have layers of an image encoder that pool its tokens.

@@ -223,6 +223,24 @@ def test_what_was_ended_goes_on_to_the_same_weights(
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(words: list[str], tmp_path: Path) -> None:
+    given = [*words, "trainer.batch_size=7"]
+    pretrain(compose([*given, f"output={tmp_path}/one"]))
+    done = subprocess.run(
+        [*MATRIXHUB, "pretrain", *given, "launch.num_processes=2"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "vit"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, atol=1e-4, rtol=1e-3)
+    final = [json.loads((tmp_path / f / RECORD).read_text())["final"] for f in ("one", "vit")]
+    assert final[0]["mim_loss"] == pytest.approx(final[1]["mim_loss"], abs=1e-4)
+
+
 def test_an_encoder_is_trained_further(words: list[str], tmp_path: Path) -> None:
     pretrain(compose(words))
     still = [f"init={tmp_path}/vit", "trainer.head_first=0.99", "trainer.steps=10", "trainer.lr=1e-9"]

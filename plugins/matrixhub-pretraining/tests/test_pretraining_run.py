@@ -135,18 +135,24 @@ def test_a_killed_command_goes_on(words: list[str], tmp_path: Path) -> None:
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "bert"))
 
 
-def test_two_processes_train_as_one_does(words: list[str], tmp_path: Path) -> None:
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+
+@pytest.mark.parametrize(
+    "launch",
+    [
+        [*MATRIXHUB, "pretrain", "launch.num_processes=2"],
+        pytest.param([*TORCHRUN, "-m", "matrixhub", "pretrain"], marks=pytest.mark.slow),
+    ],
+    ids=["by option", "by torchrun"],
+)
+def test_two_processes_train_as_one_does(launch: list[str], words: list[str], tmp_path: Path) -> None:
     given = [*words, "model.dropout=0", "trainer.batch_size=7", "trainer.accumulation=2"]
     given.append("trainer.head_first=0.25")
     pretrain(compose([*given, f"output={tmp_path}/one"]))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*launch, "-m", "matrixhub", "pretrain", *given],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-    )
+    # What is left unsaid where there is no accelerator must not part the processes.
+    given.append(f"trainer.cpu={str(torch.accelerator.is_available()).lower()}")
+    done = subprocess.run([*launch, *given], capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 0, done.stderr
     one, two = weights(tmp_path / "one"), weights(tmp_path / "bert")
     for name, tensor in one.items():
@@ -154,6 +160,32 @@ def test_two_processes_train_as_one_does(words: list[str], tmp_path: Path) -> No
     final = [json.loads((tmp_path / f / RECORD).read_text())["final"] for f in ("one", "bert")]
     for name in ("mlm_loss", "nsp_loss", "train_loss"):
         assert final[0][name] == pytest.approx(final[1][name], abs=1e-4)
+
+
+def test_bf16_is_what_it_computes_in(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layers give bfloat16 while training and scoring, weights stay float32, and figures stay near."""
+    seen: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
+    real = loop.Loop.run
+
+    def watched(self: Any) -> Any:
+        layer = self.model.bert.bert.encoder.layer[0].intermediate.dense
+        layer.register_forward_hook(lambda module, given, found: seen[module.training].add(found.dtype))
+        return real(self)
+
+    monkeypatch.setattr(loop.Loop, "run", watched)
+    given = [*words, "model.dropout=0", "trainer.lr=0.003"]
+    half = pretrain(compose([*given, "trainer.mixed_precision=bf16"]))
+    assert seen == {True: {torch.bfloat16}, False: {torch.bfloat16}}
+    assert {tensor.dtype for tensor in weights(tmp_path / "bert").values()} == {torch.float32}
+    seen[True], seen[False] = set(), set()
+    whole = pretrain(compose([*given, f"output={tmp_path}/whole"]))
+    assert seen == {True: {torch.float32}, False: {torch.float32}}
+    for name in ("mlm_loss", "nsp_loss", "train_loss"):
+        assert half["final"][name] == pytest.approx(whole["final"][name], rel=0.02)
+    assert half["final"]["mlm_loss"] != whole["final"]["mlm_loss"]
+    assert half["final"]["mlm_loss"] < half["history"][0]["mlm_loss"]
 
 
 def test_accumulated_parts_are_one_step(words: list[str], tmp_path: Path) -> None:
@@ -287,7 +319,7 @@ def test_the_commands_of_the_page(texts: Path, tmp_path: Path) -> None:
     found = [
         argv for argv in commands_of_the_page() if "bert-zh" not in " ".join(argv) and argv[0] != "predict"
     ]
-    assert len(found) == 5
+    assert len(found) == 6
     for argv in found:
         of_images = any("photos" in word for word in argv)
         few = {
