@@ -151,7 +151,8 @@ def build(**options: Any) -> TextEncoder:
     longest = min(tokenizer.model_max_length, _num_positions(model))
     if given.max_length > longest:
         raise ConfigError(
-            f"max_length={given.max_length}, but '{given.checkpoint}' reads {longest} tokens at most."
+            f"max_length={given.max_length}, but '{given.checkpoint}' reads {longest} tokens at most:"
+            f" write max_length={longest}, in a product encoder.text.max_length={longest}."
         )
     if given.layers > model.config.num_hidden_layers:
         raise ConfigError(

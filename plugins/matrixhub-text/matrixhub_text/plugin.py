@@ -1,10 +1,12 @@
 """What this plugin offers; imports nothing heavy."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from matrixhub import MISSING, Register, hookimpl
+from matrixhub import MISSING, CheckpointError, Register, hookimpl, resolve_checkpoint
 
 matrixhub_api = 1
 
@@ -52,6 +54,41 @@ def matrixhub_components(register: Register) -> None:
         consumes="text",
         produces=("pooled", "tokens", "layers"),
     )
+
+
+@hookimpl
+def matrixhub_check(cell: Mapping[str, Any]) -> Iterator[str]:
+    """Texts longer than a checkpoint on this machine reads."""
+    for modality, options in cell["encoder"].items():
+        if options["name"] == "text.transformer" and options["checkpoint"] != MISSING:
+            longest = _longest(options["checkpoint"])
+            if longest is not None and options["max_length"] > longest:
+                key = f"encoder.{modality}.max_length"
+                yield (
+                    f"{key}={options['max_length']}, but '{options['checkpoint']}' reads {longest} tokens at"
+                    f" most: add {key}={longest}."
+                )
+
+
+def _longest(checkpoint: str) -> int | None:
+    """Most tokens by the files beside its weights: an upper bound, for RoBERTa keeps some to itself."""
+    try:
+        path = resolve_checkpoint(checkpoint)
+    except CheckpointError:  # told by who loads it
+        return None
+    if isinstance(path, str):  # a hub id: nothing is downloaded to plan
+        return None
+    folder, found = path if path.is_dir() else path.parent, []
+    for name, key in (
+        ("config.json", "max_position_embeddings"),
+        ("tokenizer_config.json", "model_max_length"),
+    ):
+        try:
+            value = json.loads((folder / name).read_text("utf-8")).get(key)
+        except (OSError, ValueError, AttributeError):  # whoever loads it can say what is wrong
+            continue
+        found += [int(value)] if isinstance(value, int | float) and value > 0 else []
+    return min(found, default=None)
 
 
 @hookimpl

@@ -175,7 +175,7 @@ def test_it_is_what_the_core_expects(build: Build, tiny: Tiny) -> None:
         ({"pooling": "mena"}, "pooling=mena is unknown.*cls, mean, max"),
         ({"dtype": "int8"}, "dtype=int8 is unknown.*float32, bfloat16, float16"),
         ({"attention": "fast"}, "attention=fast is unknown.*sdpa, eager"),
-        ({"max_length": 65}, "max_length=65, but .* reads 64 tokens at most"),
+        ({"max_length": 65}, "max_length=65, but .* reads 64 tokens at most: .*encoder.text.max_length=64"),
         ({"max_length": 2}, "max_length=2: it must be 3 or more"),
         ({"model_type": "brt"}, "model_type=brt is unknown"),
         ({"checkpoint": "???"}, "needs a checkpoint"),
