@@ -13,6 +13,12 @@ from matrixhub.run.layers import own_copy
 _BASE, _ADAPTER = ".base_layer.", ".lora_"
 """What peft puts into the names of weights."""
 
+_LAST = "get_output_embeddings"
+"""How transformers' models tell their last layer."""
+
+_TURNED = "Conv1D"
+"""A linear layer as GPT-2 has it, its weight the other way round."""
+
 
 def adapted(encoder: Any, options: Mapping[str, Any]) -> Any:
     """A twin of a frozen encoder or generator with new matrices in it, which alone train; others are shared.
@@ -30,11 +36,13 @@ def adapted(encoder: Any, options: Mapping[str, Any]) -> Any:
     except ImportError as error:
         raise PluginError("trainer.lora needs peft: pip install 'matrixhub[lora]'.") from error
     twin = own_copy(encoder, shared=[*encoder.parameters(), *encoder.buffers()])
+    targets = _targets(encoder, options["targets"])
     config = LoraConfig(
         r=options["rank"],
         lora_alpha=options["alpha"],
         lora_dropout=options["dropout"],
-        target_modules=_targets(encoder, options["targets"]),
+        target_modules=targets,
+        fan_in_fan_out=any(type(encoder.get_submodule(name)).__name__ == _TURNED for name in targets),
     )
     try:
         made = inject_adapter_in_model(config, twin)
@@ -76,14 +84,20 @@ def load_adapter(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     load_state(encoder, {**own, **tensors})
 
 
+def _is_linear(module: Any) -> bool:
+    return isinstance(module, nn.Linear) or type(module).__name__ == _TURNED
+
+
 def _targets(encoder: nn.Module, names: list[str] | None) -> list[str]:
     """Full names of the modules that get matrices."""
     # A layer that shares the weights of an embedding is that embedding.
     tied = {id(m.weight) for m in encoder.modules() if isinstance(m, nn.Embedding)}
-    layers = {n: m for n, m in encoder.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+    layers = {n: m for n, m in encoder.named_modules() if _is_linear(m) or isinstance(m, nn.Conv2d)}
     fit = {name: layer for name, layer in layers.items() if id(layer.weight) not in tied}
     if names is None:
-        found = [name for name, module in fit.items() if isinstance(module, nn.Linear)]
+        # The last layer of a language model is as wide as its vocabulary.
+        last = {id(getattr(m, _LAST)()) for m in encoder.modules() if hasattr(m, _LAST)}
+        found = [n for n, layer in fit.items() if _is_linear(layer) and id(layer) not in last]
     else:
         found = [name for name in fit if name.rpartition(".")[2] in names]
     if not found:

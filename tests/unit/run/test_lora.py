@@ -8,6 +8,7 @@ from torch import nn
 
 from matrixhub.errors import ArtifactError, ConfigError
 from matrixhub.run.lora import adapted, load_adapter, split_state
+from tests.toy_generators import build
 from tests.unit.run.test_layers import batch, encoder
 
 OPTIONS: dict[str, Any] = {"rank": 2, "alpha": 4.0, "dropout": 0.0, "targets": None}
@@ -96,3 +97,17 @@ def test_statistics_of_the_shared_base_stay_as_they_are() -> None:
     twin(torch.randn(16, 4) + 3).sum().backward()
     assert all(torch.equal(before[name], tensor) for name, tensor in base.state_dict().items())
     assert twin.training and any(p.grad is not None for p in twin.parameters())
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "t5"])
+def test_of_a_language_model_every_linear_layer_learns_but_the_last(
+    family: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    """GPT-2's linear layers are of a class of their own; that of the vocabulary would be the largest."""
+    base = build(family)
+    twin = adapted(base, OPTIONS)
+    learns = {name.partition(".lora_")[0] for name, p in twin.named_parameters() if p.requires_grad}
+    assert len(learns) >= 8 and not [name for name in learns if "lm_head" in name]
+    assert not [w for w in recwarn if "fan_in_fan_out" in str(w.message)]
+    before = [one.text for one in base.generate(["The capital"], max_new_tokens=4)]
+    assert [one.text for one in twin.generate(["The capital"], max_new_tokens=4)] == before
