@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ BLOCK = re.compile(r"(?<!-->\n)^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 """A fenced block, but for those with a mark above: the set-up commands, which ``.ci/run`` runs."""
 
 
-def blocks(*languages: str) -> list[str]:
-    found = [match for page in PAGES for match in BLOCK.findall((ROOT / page).read_text())]
+def blocks(*languages: str, pages: Sequence[str] = PAGES) -> list[str]:
+    found = [match for page in pages for match in BLOCK.findall((ROOT / page).read_text())]
     return [text for language, text in found if language in languages]
 
 
@@ -59,7 +60,7 @@ def write_table(path: Path, rows: int) -> None:
 
 
 def write_pairs(folder: Path, rows: int) -> None:
-    """Tables of two texts, of questions about a passage, and of captions of the photos."""
+    """Tables of two texts, of questions about a passage, of captions of the photos, and of two photos."""
     rooms = [f"room {i} is {'warm' if i % 2 else 'cold'}" for i in range(rows)]
     tables: dict[str, dict[str, list[Any]]] = {
         "pairs": {"first": rooms, "second": ["", *rooms[1:]], "label": [i % 2 for i in range(rows)]},
@@ -72,6 +73,10 @@ def write_pairs(folder: Path, rows: int) -> None:
         "captions": {
             "image": [f"photos/{shade}/{i}.png" for shade in ("dark", "light") for i in range(rows // 2)],
             "caption": [f"a {shade} square" for shade in ("dark", "light") for _ in range(rows // 2)],
+        },
+        "prints": {
+            "query": [f"photos/dark/{i}.png" for i in range(rows // 2)],
+            "document": [f"photos/light/{i}.png" for i in range(rows // 2)],
         },
     }
     for name, columns in tables.items():
@@ -111,6 +116,12 @@ def artifact(desk: Path) -> str:
     return str(found.relative_to(desk))
 
 
+def searched(desk: Path, product: str = "*search") -> str:
+    """The artifact of the newest product that finds rows."""
+    found = max(desk.glob(f"runs/*/artifacts/{product}-*"), key=lambda path: path.stat().st_mtime)
+    return str(found.relative_to(desk))
+
+
 def test_the_pages_show_commands() -> None:
     verbs = {line.split()[1] for line in COMMANDS}
     assert {"run", "predict", "evaluate", "cache", "report"} <= verbs
@@ -124,7 +135,7 @@ def test_a_command_of_the_pages(line: str, desk: Path, artifact: str) -> None:
         pytest.skip("optuna is not installed")
     run = str(Path(artifact).parents[1])
     if line.split()[1] in ("index", "search"):  # of the product that the line before has trained
-        artifact = next(str(path.relative_to(desk)) for path in desk.glob("runs/*/artifacts/search-*"))
+        artifact = searched(desk)
     words = [
         re.sub(r"^runs/2\d{3}-[\d_-]+$", run, word.replace("ARTIFACT", artifact))
         for word in shlex.split(line.replace("generator=NAME", "generator=fixture.scribe"), comments=True)
@@ -134,8 +145,17 @@ def test_a_command_of_the_pages(line: str, desk: Path, artifact: str) -> None:
 
 
 @pytest.mark.slow
+def test_the_python_of_products(desk: Path) -> None:
+    (code,) = blocks("python", pages=["docs/products.md"])
+    code = code.replace("ARTIFACT", searched(desk, "search"))
+    checks = "\nimport json\nprint(json.dumps([len(index), found.row['document']]))"
+    number, document = python(f"{code}{checks}", cwd=desk, MATRIXHUB_CACHE=str(desk / "cache"))
+    assert number == 60 and document.startswith("room ")
+
+
+@pytest.mark.slow
 def test_the_python_of_the_readme(desk: Path, artifact: str) -> None:
-    *runnable, plugin = blocks("python")
+    *runnable, plugin = blocks("python", pages=["README.md"])
     (desk / "acme_plugin.py").write_text(plugin)
     code = "\n".join(runnable).replace("ARTIFACT", artifact)
     checks = (

@@ -161,10 +161,10 @@ def _read(rows: str, options: dict[str, Any], paths: Sequence[str]) -> "pa.Table
 
 def _add(found: "SearchIndex", rows: str, table: "pa.Table") -> int:
     """Add what was read from ``rows``, by which it is called when it cannot be: there may be several."""
-    column = found.product.inputs[found.name]["column"]
-    if Path(rows).is_dir() and isinstance(column, str) and not found.product.transform.transforms:
+    one = found.product.inputs[found.name]
+    if Path(rows).is_dir() and one["modality"] == "image" and not found.product.transform.transforms:
         # A folder has no names of columns: its images are what the index reads.
-        table = table.rename_columns([column])
+        table = table.rename_columns([one["column"]])
     try:
         return found.add(table)
     except DataError as error:

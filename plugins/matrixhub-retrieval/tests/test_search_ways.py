@@ -19,7 +19,7 @@ from matrixhub.cli.main import main
 
 SMALL = (
     "encoder/text=hash", "encoder/image=fixture.mean_image", "fusion.dim=32", "fusion.hidden=0",
-    "fusion.dropout=0", "trainer.lr=0.03", "trainer.epochs=15",
+    "fusion.dropout=0", "trainer.lr=0.03", "trainer.epochs=15", "trainer.batch_size=32",
 )  # fmt: skip
 NUM_PATCHES = 160
 Told = Callable[..., tuple[int, str, str]]
@@ -51,9 +51,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trained(drawn: Path, *overrides: str) -> Path:
     """The artifact of a product over that table that finds well above chance."""
-    places = (f"output_dir={drawn}/runs", f"cache_dir={drawn}/cache")
-    source = ("product=search", f"product.source.path={drawn}/rows.csv", "product.source.paths=[photo,print]")
-    (record,) = mh.run([*source, *SMALL, *overrides, *places], quiet=True).records
+    places = (f"product.source.path={drawn}/rows.csv", f"output_dir={drawn}/runs", f"cache_dir={drawn}/cache")
+    (record,) = mh.run([*overrides, *SMALL, *places], quiet=True).records
     assert record["status"] == "done", record["error"]
     found, chance = record["metrics"]["match"], record["baselines"]["match"]["chance"]
     assert found["mrr"] > 2 * chance["mrr"] and found["back_mrr"] > 2 * chance["back_mrr"]
@@ -63,19 +62,15 @@ def trained(drawn: Path, *overrides: str) -> Path:
 @pytest.fixture(scope="module")
 def prints_by_photos(drawn: Path) -> Path:
     """An artifact: images by images."""
-    return trained(
-        drawn,
-        "product.inputs.query={column: photo, modality: image}",
-        "product.inputs.document={column: print, modality: image}",
-    )
+    columns = ("product.inputs.query.column=photo", "product.inputs.document.column=print")
+    return trained(drawn, "product=image_pairs", *columns)
 
 
 @pytest.fixture(scope="module")
 def photos_by_names(drawn: Path) -> Path:
     """An artifact: images by texts."""
-    return trained(
-        drawn, "product.inputs.query.column=name", "product.inputs.document={column: photo, modality: image}"
-    )
+    columns = ("product.inputs.caption.column=name", "product.inputs.image.column=photo")
+    return trained(drawn, "product=image_search", *columns)
 
 
 @pytest.fixture
@@ -147,7 +142,7 @@ def test_images_are_found_by_texts_and_by_images(
 
 def test_texts_are_found_by_images(photos_by_names: Path, drawn: Path, tmp_path: Path, told: Told) -> None:
     index = tmp_path / "names"
-    assert told("index", photos_by_names, drawn / "rows.csv", "--input", "query", "--out", index)[0] == 0
+    assert told("index", photos_by_names, drawn / "rows.csv", "--input", "caption", "--out", index)[0] == 0
     with (drawn / "rows.csv").open() as file:
         names = [row["name"] for row in csv.DictReader(file)]
     hits = 0
@@ -155,6 +150,8 @@ def test_texts_are_found_by_images(photos_by_names: Path, drawn: Path, tmp_path:
         out = told("search", index, drawn / "photo" / f"{i:03}.png", "-k", 10, "--json")[1]
         hits += names[i] in [json.loads(line)["name"] for line in out.splitlines()]
     assert hits >= 10  # of 20; by chance, 1.3
+    code, _, err = told("index", photos_by_names, drawn / "photo", "--input", "caption", "--out", index)
+    assert code == 2 and f"{drawn / 'photo'}: there is no column 'name'" in err
 
 
 def test_an_index_is_made_and_searched_in_python(photos_by_names: Path, drawn: Path, tmp_path: Path) -> None:
@@ -164,7 +161,7 @@ def test_an_index_is_made_and_searched_in_python(photos_by_names: Path, drawn: P
     index.add(pa.table({"photo": photos[:30]}))
     assert index.add(pa.table({"photo": photos})) == 10
     for one in (photos[3], Image.open(photos[3])):
-        (found,) = index.search(one, by="document", k=1)
+        (found,) = index.search(one, by="image", k=1)
         assert found.row == {"photo": photos[3]} and found.similarity == pytest.approx(1, abs=1e-5)
     assert len(index.search("a0 b1 c2 d3", k=5)) == 5
 
