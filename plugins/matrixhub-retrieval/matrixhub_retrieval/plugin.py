@@ -26,6 +26,9 @@ class TowersConfig:
     """Share of what each layer reads set to zero at random while training."""
     shared: bool = False
     """One and the same layers for both inputs, whose features must be of one width."""
+    residual: bool = False
+    """What layers say is added to the features, and nothing at first: for encoders whose features can be
+    compared as they come. Both inputs must be of one width, which is that of the space too."""
 
 
 @dataclass

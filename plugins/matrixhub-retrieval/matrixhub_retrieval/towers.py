@@ -18,15 +18,22 @@ class Towers(nn.Module):
     ``TowersConfig``.
 
     Args:
-        dims: D of each named input.
+        dims: D of each named input; E is D where ``residual``.
 
     Raises:
-        ConfigError: not two inputs, a width below 1, dropout outside 0 to 1, or shared layers for inputs of
-            two widths.
+        ConfigError: not two inputs, a width below 1, dropout outside 0 to 1, or shared or residual layers for
+            inputs of two widths.
     """
 
     def __init__(
-        self, *, dims: Mapping[str, int], dim: int, hidden: int, dropout: float, shared: bool
+        self,
+        *,
+        dims: Mapping[str, int],
+        dim: int,
+        hidden: int,
+        dropout: float,
+        shared: bool,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         if len(dims) != 2:
@@ -36,21 +43,38 @@ class Towers(nn.Module):
                 f"fusion: dim={dim}, hidden={hidden} and dropout={dropout}. dim must be at least 1, hidden at"
                 f" least 0, dropout 0 to below 1."
             )
-        if shared and len(set(dims.values())) > 1:
-            wide = " and ".join(map(str, dims.values()))
-            raise ConfigError(f"fusion.shared=true, but features are {wide} wide: write fusion.shared=false.")
-        self.names, self.dim = list(dims), 2 * dim
+        for option, is_wanted in {"shared": shared, "residual": residual}.items():
+            if is_wanted and len(set(dims.values())) > 1:
+                wide = " and ".join(map(str, dims.values()))
+                raise ConfigError(
+                    f"fusion.{option}=true, but features are {wide} wide: write fusion.{option}=false."
+                )
+        if residual:
+            dim = next(iter(dims.values()))
+        self.names, self.dim, self.residual = list(dims), 2 * dim, residual
         widths = list(dims.values())[: 1 if shared else 2]
+        towers = [_tower(wide, hidden, dim, dropout) for wide in widths]
+        for tower in towers if residual else ():
+            for parameter in tower[-1].parameters():
+                nn.init.zeros_(parameter)
         # A list and not a mapping: names of inputs need not be names of attributes.
-        self.layers = nn.ModuleList(_tower(wide, hidden, dim, dropout) for wide in widths)
+        self.layers = nn.ModuleList(towers)
 
     def forward(self, features: Mapping[str, Features]) -> Features:
         """Features (B, D of each input) by input to Features (B, 2E)."""
         towers = [self.layers[0], self.layers[-1]]
         sides: list[Tensor] = [
-            tower(features[name].pooled_BD) for name, tower in zip(self.names, towers, strict=True)
+            self._side(tower, features[name].pooled_BD)
+            for name, tower in zip(self.names, towers, strict=True)
         ]
         return Features(torch.cat(sides, dim=-1))
+
+    def _side(self, tower: nn.Module, pooled_BD: Tensor) -> Tensor:
+        said_BE: Tensor = tower(pooled_BD)
+        if not self.residual:
+            return said_BE
+        # Of the size of what a tower reads, whatever the encoder's is, so that steps are no larger than it.
+        return said_BE + nn.functional.rms_norm(pooled_BD, pooled_BD.shape[-1:])
 
 
 def _tower(wide: int, hidden: int, dim: int, dropout: float) -> nn.Sequential:

@@ -122,10 +122,32 @@ def test_shared_towers_bring_equal_inputs_to_one_place() -> None:
     assert torch.equal(first, second)
 
 
+@pytest.mark.parametrize("hidden", [0, 5])
+def test_residual_towers_compare_features_as_they_come_until_they_learn(hidden: int) -> None:
+    options = {**OPTIONS, "residual": True, "hidden": hidden}
+    towers, made = Towers(dims={"one": 4, "two": 4}, **options), head(8)
+    features = {"one": Features(torch.randn(6, 4)), "two": Features(10 * torch.randn(6, 4))}
+    both = towers(features).pooled_BD
+    assert towers.dim == both.shape[1] == 8
+    plain = torch.nn.functional.cosine_similarity(features["one"].pooled_BD, features["two"].pooled_BD)
+    found = torch.nn.functional.cosine_similarity(both[:, :4], both[:, 4:])
+    assert found.tolist() == pytest.approx(plain.tolist(), abs=1e-5)
+    optimizer = torch.optim.Adam(towers.parameters(), lr=0.01)
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = made.loss(made(towers(features)), own(6))
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] - 0.3
+
+
 @pytest.mark.parametrize(
     ("dims", "options", "message"),
     [
         ({"one": 4}, {}, "two inputs; this product has 1"),
+        ({"one": 4, "two": 6}, {"residual": True}, "fusion.residual=true, but features are 4 and 6 wide"),
         ({"one": 4, "two": 6}, {"shared": True}, "4 and 6 wide"),
         ({"one": 4, "two": 4}, {"dropout": 1.0}, "dropout=1.0"),
     ],
