@@ -111,8 +111,8 @@ def test_the_path_of_no_file_is_not_searched_as_words(
     told("index", photos_by_names, drawn / "photo", "--out", index)
     code, out, err = told("search", index, "nothere.png")
     assert (code, out) == (2, "")
-    assert "there is no file nothere.png" in err and "--by name" not in err and "--by query" in err
-    assert told("search", index, "nothere.png", "--by", "query")[0] == 0
+    assert "there is no file nothere.png" in err and "--by name" not in err and "--by caption" in err
+    assert told("search", index, "nothere.png", "--by", "caption")[0] == 0
 
 
 def test_a_folder_of_images_is_read_whatever_the_column_is_called(
