@@ -124,6 +124,7 @@ def test_shared_towers_bring_equal_inputs_to_one_place() -> None:
 
 @pytest.mark.parametrize("hidden", [0, 5])
 def test_residual_towers_compare_features_as_they_come_until_they_learn(hidden: int) -> None:
+    torch.manual_seed(0)
     options = {**OPTIONS, "residual": True, "hidden": hidden}
     towers, made = Towers(dims={"one": 4, "two": 4}, **options), head(8)
     features = {"one": Features(torch.randn(6, 4)), "two": Features(10 * torch.randn(6, 4))}
@@ -132,15 +133,15 @@ def test_residual_towers_compare_features_as_they_come_until_they_learn(hidden: 
     plain = torch.nn.functional.cosine_similarity(features["one"].pooled_BD, features["two"].pooled_BD)
     found = torch.nn.functional.cosine_similarity(both[:, :4], both[:, 4:])
     assert found.tolist() == pytest.approx(plain.tolist(), abs=1e-5)
-    optimizer = torch.optim.Adam(towers.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(towers.parameters(), lr=0.03)
     losses = []
-    for _ in range(30):
+    for _ in range(100):
         optimizer.zero_grad()
         loss = made.loss(made(towers(features)), own(6))
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0] - 0.3
+    assert losses[-1] < 0.7 * losses[0]
 
 
 @pytest.mark.parametrize(
