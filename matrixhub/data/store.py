@@ -90,6 +90,11 @@ class StoredFeatures:
         truncated = self.truncated[rows] & present
         return dataclasses.replace(self, spans=self.spans[rows], truncated=truncated, present=present)
 
+    def first(self) -> "StoredFeatures":
+        """The pooled vectors alone, of features that they lead."""
+        spans = np.stack([self.spans[:, 0], np.ones_like(self.spans[:, 0])], axis=1)
+        return dataclasses.replace(self, spans=spans, pooled=True, leads=False)
+
     def pooled_rows(self, rows: Array) -> Array:
         """Features (B, D) of these rows, in this order."""
         return np.asarray(self.data[self.spans[rows, 0]])

@@ -55,10 +55,15 @@ def share(cells: Iterable[Cell]) -> list[Stage]:
             served = (*known.cells, *stage.cells) if known else stage.cells
             merged[stage.key] = dataclasses.replace(stage, cells=tuple(dict.fromkeys(served)))
     generators = list(dict.fromkeys(digest(stage.spec.get("generator")) for stage in merged.values()))
-    # Cells of one generator follow each other, so that it is loaded once.
+    # Cells of one generator follow each other, so that it is loaded once. Features with tokens come before
+    # pooled ones, which are the first of them and found there.
     return sorted(
         merged.values(),
-        key=lambda stage: (KINDS.index(stage.kind), generators.index(digest(stage.spec.get("generator")))),
+        key=lambda stage: (
+            KINDS.index(stage.kind),
+            stage.spec.get("level") != "both",
+            generators.index(digest(stage.spec.get("generator"))),
+        ),
     )
 
 

@@ -91,7 +91,7 @@ def _of_all(stage: Stage, table: pa.Table, session: Session) -> StoredFeatures |
     shelf = _shelf(about, setting.precision, session)
     work = _Work(stage, table, encoder, setting, shelf, digests)
     num_rows, started = 0, time.perf_counter()
-    found = session.together(lambda: shelf.find(digests)).features
+    found = session.together(lambda: shelf.find(digests).features or _leading(shelf, digests, session))
     if not _all(session, found is not None):
         with _alone(shelf.lock(), stage, session):
             rows = _from_main(session, lambda: shelf.begin(digests))
@@ -133,6 +133,15 @@ def _shelf(about: Mapping[str, Any], precision: str, session: Session) -> Shelf:
     return session.store.shelf(digest(whole), whole)
 
 
+def _leading(shelf: Shelf, digests: np.ndarray[Any, Any], session: Session) -> StoredFeatures | None:
+    """Pooled features that are stored before the tokens of the same rows, for cells that read those."""
+    if shelf.about["level"] != "pooled":
+        return None
+    about = {**shelf.about, "level": "both"}
+    found = _shelf(about, about["precision"], session).find(digests).features
+    return found and found.first()
+
+
 def _setting(
     spec: Mapping[str, Any],
     table: pa.Table,
@@ -151,7 +160,8 @@ def _setting(
         lambda rows: values(table, spec["column"], rows, words=spec["level"] == "tokens", nulls=True),
         num_rows=table.num_rows,
         num_missing=lambda precision: _shelf(about, precision, session).num_missing(digests),
-        key=digest(about),
+        # Pooled features may be taken from those with tokens, if these were made in the same way.
+        key=digest({**about, "level": "pooled"} if spec["level"] == "both" else about),
         device=session.accelerator.device,
         root=session.store.root,
         options=session.plan.encode,

@@ -86,6 +86,18 @@ def test_another_encoder_or_other_rows_are_encoded_afresh(tmp_path: Path, calls:
     assert len(calls) == 2
 
 
+def test_pooled_features_are_taken_from_those_with_tokens(tmp_path: Path, calls: Calls) -> None:
+    options = ("product=fused", "trainer.epochs=2")
+    alone = run_toy(tmp_path / "alone", *options, "fusion=weighted").records[0]
+    once = sum(calls)
+    run = run_toy(tmp_path, *options, "fusion=weighted,cross", multirun=True)
+    assert sum(calls) == 2 * once
+    assert [record["status"] for record in run.records] == ["done", "done"]
+    (weighted,) = (record for record in run.records if "fusion=weighted" in record["overrides"])
+    assert weighted["metrics"] == alone["metrics"]
+    assert 0 in [stage["rows"] for stage in weighted["encode"].values()]
+
+
 def test_of_a_source_that_grew_only_the_new_rows_are_encoded(tmp_path: Path, calls: Calls) -> None:
     few = ("product=colour", "trainer.epochs=1", "baseline=false")
     for rows in (300, 350, 200):
