@@ -79,6 +79,18 @@ def _config(family: str, size: int) -> Any:
             return transformers.LlamaConfig(
                 **common, num_key_value_heads=2, intermediate_size=64, max_position_embeddings=96
             )
+        case "gpt_neo":
+            kinds = [[["global", "local"], 1]]
+            return transformers.GPTNeoConfig(
+                vocab_size=size, hidden_size=32, num_layers=2, num_heads=4, intermediate_size=64,
+                attention_types=kinds, window_size=8, max_position_embeddings=96, **ids,
+            )  # fmt: skip
+        case "mpt":
+            return transformers.MptConfig(
+                vocab_size=size, d_model=32, n_layers=2, n_heads=4, expansion_ratio=2, max_seq_len=96, **ids
+            )
+        case "bloom":
+            return transformers.BloomConfig(vocab_size=size, hidden_size=32, n_layer=2, n_head=4, **ids)
         case "t5":
             start = {"pad_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 0}
             return transformers.T5Config(

@@ -54,12 +54,10 @@ class CausalSteps:
 
     def share(self, rows: Sequence[Row]) -> None:
         """Read the beginning that the prompts of all rows have in common, if there is one to speak of."""
-        config = self.model.config
-        # A window is counted in places, and padding behind the beginning would take some of them.
-        windowed = getattr(config, "sliding_window", None) or "sliding_attention" in (
-            getattr(config, "layer_types", None) or ()
-        )
-        if len(rows) < 2 or windowed or rows[0].prefix_PW is not None:
+        if len(rows) < 2 or rows[0].prefix_PW is not None:
+            return
+        # Padding behind the beginning has places too: only a model that is told each token's own may skip it.
+        if not self._positions or _counts_places(self.model.config):
             return
         first, last = min(row.ids for row in rows), max(row.ids for row in rows)
         # Each has at least one token of its own, whose logits are wanted.
@@ -135,6 +133,13 @@ class CausalSteps:
         return [*row.ids, *row.new] or [self.start]
 
 
+def _counts_places(config: Any) -> bool:
+    """Whether attention depends on how many places are in between, as windows, chunks and ALiBi do."""
+    counted = ("sliding_window", "window_size", "attention_chunk_size", "alibi")
+    others = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
+    return bool(others) or any(getattr(config, name, None) for name in counted)
+
+
 class CausalWriter(Writer):
     """A causal language model as a generator."""
 
@@ -178,8 +183,7 @@ class CausalWriter(Writer):
             **{name: given_BT},
             attention_mask=torch.stack([left_padded(one, width, 0) for one in masks]),
             max_new_tokens=max_new_tokens,
-            num_beams=self.given.num_beams,
-            do_sample=False,
+            **self.beam_options,
             eos_token_id=self.ends or None,
             pad_token_id=(self.ends or [0])[0],
         )

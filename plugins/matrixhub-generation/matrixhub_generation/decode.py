@@ -99,7 +99,7 @@ def decode(steps: Steps, rows: Sequence[Row], how: How) -> Iterator[Row]:
         row.sampler = sampler(how.seed, row.ids)
     while waiting or live:
         if waiting and (not live or (joining and len(live) <= how.num_rows * 3 // 4)):
-            fresh = _next(waiting, how, how.num_rows - len(live))
+            fresh = next_rows(waiting, how.budget, how.num_rows - len(live))
             begun, logits_BV = steps.begin(fresh)
             yield from _chosen(steps, fresh, logits_BV, how)
             state = joining.join(state, begun) if joining and live else begun
@@ -119,13 +119,13 @@ def _kept(steps: Steps, state: Any, going: Sequence[int], count: int) -> Any:
     return state if len(going) == count else steps.keep(state, going)
 
 
-def _next(waiting: deque[Row], how: How, room: int) -> list[Row]:
+def next_rows(waiting: deque[Row], budget: int, room: int) -> list[Row]:
     """As many rows as there is room for, and their padded prompts fit into the budget; at least one."""
     taken = [waiting.popleft()]
     longest = len(taken[0].ids)
     while waiting and len(taken) < room:
         longest = max(longest, len(waiting[0].ids))
-        if longest * (len(taken) + 1) > how.budget:
+        if longest * (len(taken) + 1) > budget:
             break
         taken.append(waiting.popleft())
     return taken

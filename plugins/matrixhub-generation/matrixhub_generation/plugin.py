@@ -37,10 +37,16 @@ class ModelConfig:
     """Answers to pieces are put one after the other (join), or these are answered once more (again)."""
     num_beams: int = 1
     """Beams of a beam search, for temperature 0; 1 is greedy."""
+    length_penalty: float | None = None
+    """Beams: the sum of log p is divided by the length to this power, so above 0 longer texts win; None is
+    what the checkpoint says, mostly 1."""
+    early_stopping: bool | None = None
+    """Beams: end as soon as there are num_beams whole texts; None is what the checkpoint says."""
     num_rows: int = 16
-    """Answers written at the same time: what memory holds. One that ends makes place for the next prompt."""
+    """Answers written at the same time: what memory holds; each beam is one. One that ends makes place for
+    the next prompt."""
     budget: int = 8192
-    """Padded tokens of prompts that are read at a time."""
+    """Padded tokens of prompts that are read at a time, for each beam."""
 
 
 @dataclass

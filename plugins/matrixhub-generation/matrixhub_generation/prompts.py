@@ -46,8 +46,7 @@ class Reader:
         return framed
 
     def _plain(self, text: str, *, special: bool) -> list[int]:
-        whole = _SURROGATE.sub("\ufffd", text)
-        found: list[int] = self.tokenizer(whole, add_special_tokens=special, verbose=False)["input_ids"]
+        found: list[int] = self.tokenizer(whole(text), add_special_tokens=special, verbose=False)["input_ids"]
         return found
 
     def fitted(self, prompt: str, room: int) -> tuple[list[int], bool]:
@@ -119,6 +118,11 @@ class Reader:
         """Whether the tokenizer itself begins a text with a space, as SentencePiece does."""
         first = self.tokenizer.convert_ids_to_tokens(self._plain("a", special=False)[:1])
         return bool(first and first[0].startswith("\u2581"))
+
+
+def whole(text: str) -> str:
+    """A text without halves of characters, which no tokenizer takes."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def parts(prompt: str) -> tuple[str, str, str]:

@@ -17,7 +17,7 @@ from matrixhub_generation.cache import empty, keyword, thin
 from matrixhub_generation.causal import answer_loss
 from matrixhub_generation.decode import Row
 from matrixhub_generation.plugin import Seq2SeqConfig
-from matrixhub_generation.prompts import Reader
+from matrixhub_generation.prompts import Reader, whole
 from matrixhub_generation.weights import check, load
 from matrixhub_generation.writer import Writer
 
@@ -94,7 +94,8 @@ class Seq2SeqWriter(Writer):
         return Seq2SeqSteps(self.model, self.start, self.pad)
 
     def room(self, max_new_tokens: int) -> int:
-        return self.context
+        # An answer has as many places as a prompt, and the first is that of the token which begins it.
+        return self.context if max_new_tokens < self.context else 0
 
     def beams(self, rows: Sequence[Row], max_new_tokens: int) -> list[list[int]]:
         ids_BT, mask_BT = padded([row.ids for row in rows], self.pad, self.model.device)
@@ -102,8 +103,7 @@ class Seq2SeqWriter(Writer):
             input_ids=ids_BT,
             attention_mask=mask_BT,
             max_new_tokens=max_new_tokens,
-            num_beams=self.given.num_beams,
-            do_sample=False,
+            **self.beam_options,
         )
         return [list(map(int, ids[1:])) for ids in found]
 
@@ -127,7 +127,9 @@ class Seq2SeqWriter(Writer):
 
     def _answers(self, answers: Sequence[str]) -> list[list[int]]:
         """Ids of right answers, with the token that ends them."""
-        right = self.tokenizer(text_target=list(answers), truncation=True, max_length=self.context)
+        right = self.tokenizer(
+            text_target=[whole(answer) for answer in answers], truncation=True, max_length=self.context
+        )
         found: list[list[int]] = right["input_ids"]
         return found
 

@@ -1,6 +1,7 @@
 """What generators of both kinds share: prompts that fit, texts that end where they must, chunks, beams."""
 
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from matrixhub import ConfigError, Generation
 from matrixhub_generation.choose import processors
-from matrixhub_generation.decode import How, Row, Steps, decode
+from matrixhub_generation.decode import How, Row, Steps, decode, next_rows
 from matrixhub_generation.plugin import ModelConfig
 from matrixhub_generation.prompts import Reader
 from matrixhub_generation.weights import save_assets
@@ -37,7 +38,18 @@ class Writer(nn.Module):
     def __init__(self, model: Any, tokenizer: Any, given: ModelConfig, reader: Reader) -> None:
         super().__init__()
         self.model, self.tokenizer, self.given, self.reader = model, tokenizer, given, reader
-        self.context: int = given.context or _context(model, tokenizer)
+        most = _context(model, tokenizer)
+        # Distances, as T5 has them, go on for ever.
+        if (
+            given.context
+            and given.context > most
+            and not hasattr(model.config, "relative_attention_num_buckets")
+        ):
+            raise ConfigError(
+                f"context={given.context}: '{given.checkpoint}' ({model.config.model_type}) has {most} places"
+                f" for tokens. Set context={most}, or less."
+            )
+        self.context: int = given.context or most
         self.ends = _ends(model, tokenizer)
 
     @property
@@ -48,6 +60,13 @@ class Writer(nn.Module):
     @abstractmethod
     def room(self, max_new_tokens: int) -> int:
         """Tokens that a prompt may have."""
+
+    @property
+    def beam_options(self) -> dict[str, Any]:
+        """Of ``generate`` of transformers; what is not said is left to the checkpoint."""
+        said = {name: getattr(self.given, name) for name in ("length_penalty", "early_stopping")}
+        known = {name: value for name, value in said.items() if value is not None}
+        return {"num_beams": self.given.num_beams, "do_sample": False, **known}
 
     @abstractmethod
     def beams(self, rows: Sequence[Row], max_new_tokens: int) -> list[list[int]]:
@@ -175,9 +194,9 @@ class Writer(nn.Module):
                 f"num_beams={self.given.num_beams} looks for the likeliest text, and"
                 f" temperature={how['temperature']} draws one: set one of them back."
             )
-        ordered = sorted(rows, key=lambda row: -len(row.ids))
-        for start in range(0, len(rows), self.given.num_rows):
-            some = ordered[start : start + self.given.num_rows]
+        waiting, num_beams = deque(sorted(rows, key=lambda row: -len(row.ids))), self.given.num_beams
+        while waiting:
+            some = next_rows(waiting, self.given.budget // num_beams, self.given.num_rows // num_beams)
             for row, ids in zip(some, self.beams(some, how["max_new_tokens"]), strict=True):
                 end = next((place for place, token in enumerate(ids) if token in self.ends), len(ids))
                 row.new = ids[:end]

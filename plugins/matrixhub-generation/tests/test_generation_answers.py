@@ -33,7 +33,8 @@ def by_hand(generator: Any, prompt: str, **options: Any) -> str:
         input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, pad_token_id=0, **options
     )[0]
     new = found[1:] if generator.model.config.is_encoder_decoder else found[ids.shape[1] :]
-    return unbroken(str(generator.tokenizer.decode(new, skip_special_tokens=True)).lstrip())
+    end = next((place for place, token in enumerate(new.tolist()) if token in generator.ends), len(new))
+    return unbroken(str(generator.tokenizer.decode(new[:end], skip_special_tokens=True)).lstrip())
 
 
 def unbroken(text: str) -> str:
@@ -110,6 +111,43 @@ def test_a_shared_beginning_is_read_once(family: str) -> None:
     handle.remove()
     whole = sum(len(generator.tokenizer(prompt)["input_ids"]) for prompt in prompts)
     assert sum(read) < 0.75 * whole
+
+
+@pytest.mark.parametrize("family", ["gpt_neo", "mpt", "bloom"])
+def test_a_shared_beginning_changes_no_answer_where_places_are_counted(family: str) -> None:
+    """Local windows and ALiBi see padding between the beginning and what comes behind."""
+    generator = build(family, num_rows=3, attention="eager", context=96)
+    shared = "Summarize the text below in one sentence, and say nothing else. "
+    prompts = [shared + prompt for prompt in PROMPTS if prompt]
+    assert texts(generator, prompts) == [by_hand(generator, prompt, max_new_tokens=12) for prompt in prompts]
+
+
+@all_families
+@pytest.mark.parametrize("penalty", [-2.0, 3.0])
+def test_the_length_of_beams_is_that_of_transformers(family: str, penalty: float) -> None:
+    how: dict[str, Any] = {"num_beams": 4, "length_penalty": penalty, "early_stopping": True}
+    generator = build(family, **how)
+    # Ends are rare in toys; where they come often, what the penalty says shows.
+    generator.model.generation_config.eos_token_id = list(range(20, 120))
+    generator.ends = generator.ends + list(range(20, 120))
+    wanted = [by_hand(generator, prompt, max_new_tokens=8, **how) for prompt in PROMPTS[:4]]
+    read: list[int] = []
+    generate = generator.model.generate
+
+    def counted(**given: Any) -> Any:
+        read.append(len(given["attention_mask"]))
+        return generate(**given)
+
+    generator.model.generate = counted
+    assert texts(generator, PROMPTS[:4], max_new_tokens=8) == wanted
+    generator.given.num_rows = 8
+    read.clear()
+    assert texts(generator, PROMPTS[:4], max_new_tokens=8) == wanted
+    assert max(read) == 2
+    generator.given.num_rows, generator.given.budget = 16, 4
+    read.clear()
+    assert texts(generator, PROMPTS[:4], max_new_tokens=8) == wanted
+    assert max(read) == 1
 
 
 def test_a_product_reads_a_shared_beginning_once_and_fills_the_places_of_rows_that_end(

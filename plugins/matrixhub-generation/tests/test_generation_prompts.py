@@ -35,11 +35,22 @@ def test_what_is_asked_stays_where_another_value_is_too_long_as_well() -> None:
     assert cut and said.startswith("Summarize: Film number 0") and said.endswith(" In short:")
 
 
-@all_causal
+@all_families
 def test_a_prompt_without_room_is_refused(family: str) -> None:
     generator = build(family)
     with pytest.raises(ConfigError, match="leaves no room for a prompt: this generator holds"):
         generator.generate(["a film"], max_new_tokens=generator.context)
+    assert len(generator.generate(["a film"], max_new_tokens=generator.context - 1)) == 1
+    if family == "t5":  # counts distances
+        assert build(family, context=200).generate(["a film " * 60], max_new_tokens=150)
+        return
+    with pytest.raises(ConfigError, match=r"context=200: .* has 96 places for tokens. Set context=96"):
+        build(family, context=200)
+
+
+@all_causal
+def test_a_prefix_that_leaves_no_room_is_refused(family: str) -> None:
+    generator = build(family)
     prefix = torch.zeros(1, generator.context - 8, generator.width)
     with pytest.raises(ConfigError, match="no room for a prompt behind a prefix of"):
         generator.generate(["a film"], max_new_tokens=8, prefix_BPW=prefix)
@@ -127,6 +138,13 @@ def test_the_loss_is_that_of_the_answer_alone(family: str) -> None:
         labels = torch.cat([torch.full_like(asked, -100), right], dim=1)
         wanted = model(input_ids=torch.cat([asked, right], dim=1), labels=labels).loss
     torch.testing.assert_close(together[0], wanted, atol=1e-4, rtol=1e-4)
+
+
+@all_families
+def test_half_a_character_in_an_answer_is_read_as_such(family: str) -> None:
+    generator = build(family)
+    found = generator.loss(["a", "a"], ["b\ud800", "b\ufffd"])
+    assert float(found[0]) == pytest.approx(float(found[1]), rel=1e-4)
 
 
 @all_causal
