@@ -54,6 +54,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         return manifest
 
 
+def peek_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest alone: enough to tell which rows a product reads, not to trust the other files.
+
+    Raises:
+        ArtifactError: there is none, or it is not what was written.
+    """
+    with telling(f"Cannot use the artifact '{folder}'"):
+        if not (folder / MANIFEST).is_file():
+            raise ArtifactError(_without_manifest(folder))
+        return _parse(_read(folder / MANIFEST, MAX_BYTES))
+
+
 def seal(folder: Path, manifest: Mapping[str, Any], known: Mapping[str, str]) -> None:
     """Hash the files of a folder and write its manifest, the last file of an artifact.
 

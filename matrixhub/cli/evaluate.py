@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from matrixhub.cli.main import Parser
-from matrixhub.cli.predict import add_file_args, open_rows
+from matrixhub.cli.predict import add_file_args, look_ahead, open_rows
 
 
 def main(argv: Sequence[str]) -> int:
@@ -15,11 +15,12 @@ def main(argv: Sequence[str]) -> int:
     add_file_args(parser)
     parser.add_argument("--json", action="store_true", help="as JSON")
     args = parser.parse_args(argv)
+    source = open_rows(args.file, args.paths, labelled=True)
+    look_ahead(args.artifact, source)
     from matrixhub.run.records import strict
     from matrixhub.run.saved import load_product
     from matrixhub.run.score import score_product
 
-    source = open_rows(args.file, args.paths, labelled=True)
     scores = score_product(load_product(args.artifact), source)
     if args.json:
         found = {"metrics": strict(scores.metrics), "num_rows": scores.num_rows}

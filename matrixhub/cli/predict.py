@@ -29,11 +29,12 @@ def main(argv: Sequence[str]) -> int:
         help="csv, tsv, jsonl or parquet; default: jsonl to stdout",
     )
     args = parser.parse_args(argv)
+    source = open_rows(args.file, args.paths, labelled=False)
+    look_ahead(args.artifact, source)
     from matrixhub.data.writers import open_writer
     from matrixhub.run.product import answer_columns, stream_answers
     from matrixhub.run.saved import load_product
 
-    source = open_rows(args.file, args.paths, labelled=False)
     product = load_product(args.artifact)
     count = 0
     target = (args.output, None) if args.output else (sys.stdout.buffer, "jsonl")
@@ -59,6 +60,21 @@ def add_file_args(parser: Parser) -> None:
         "--paths", nargs="+", default=[], metavar="COLUMN",
         help="columns that hold file paths, relative to the file's own folder",
     )  # fmt: skip
+
+
+def look_ahead(artifact: Path, source: "Source") -> None:
+    """Refuse a file without rows, or without the product's columns, before torch and a model are loaded.
+
+    Raises:
+        ArtifactError: the artifact's manifest cannot be read.
+        DataError: says what is wrong with the file.
+    """
+    from matrixhub.artifacts.manifest import peek_manifest
+    from matrixhub.data.columns import require_inputs_of
+
+    manifest, first = peek_manifest(artifact), next(iter(source.batches(1)), None)
+    if first is not None and not manifest.get("transform"):  # which may add columns
+        require_inputs_of(first, manifest["product"]["inputs"])
 
 
 def open_rows(path: str, paths: Sequence[str], *, labelled: bool) -> "Source":

@@ -1,5 +1,6 @@
 """Columns of a table as the values that processors take."""
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,24 @@ def require_columns(table: pa.Table, names: Iterable[str], *, role: str) -> None
     for name in names:
         if name not in present:
             raise DataError(unknown_name("column", name, present, f"It was named as {role}."))
+
+
+def require_inputs_of(table: pa.Table, inputs: Mapping[str, Any]) -> None:
+    """Refuse a table that lacks a column of a trained product's inputs.
+
+    Raises:
+        DataError: names the column, and the nearest one.
+    """
+    for column in (name for one in inputs.values() for name in as_columns(one["column"])):
+        if column not in table.column_names:
+            raise DataError(lacks(column, table.column_names))
+
+
+def lacks(column: str, present: Sequence[str]) -> str:
+    """What is wrong with a table, or a row, that has none of a column that a trained product reads."""
+    near = difflib.get_close_matches(column, present, n=1)
+    hint = f" Did you mean '{column}' where it says '{near[0]}'?" if near else ""
+    return f"there is no '{column}', which this product reads.{hint} There is: {', '.join(present)}."
 
 
 def require_values(table: pa.Table, names: Iterable[str], rows: Rows | None = None) -> None:

@@ -11,7 +11,15 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from matrixhub.data.columns import as_columns, present_rows, require_width, values, without_inputs
+from matrixhub.data.columns import (
+    as_columns,
+    lacks,
+    present_rows,
+    require_inputs_of,
+    require_width,
+    values,
+    without_inputs,
+)
 from matrixhub.errors import DataError
 from matrixhub.plan.cell import prompt_inputs
 from matrixhub.plan.prompt import filled
@@ -207,9 +215,7 @@ class Product:
         return known
 
     def _columns(self, table: pa.Table) -> dict[str, list[Any]]:
-        for column in self.columns:
-            if column not in table.column_names:
-                raise DataError(_lacks(column, table.column_names))
+        require_inputs_of(table, self.inputs)
         return {name: self._values(table, name) for name in self.inputs}
 
     def _values(self, table: pa.Table, name: str) -> list[Any]:
@@ -258,7 +264,7 @@ class Product:
         unknown = [key for key in map(str, row) if key not in self.inputs and key not in self.columns]
         for wanted in dict.fromkeys((name, *as_columns(self.inputs[name]["column"]))):
             if difflib.get_close_matches(wanted, unknown, n=1, cutoff=NEARLY):
-                raise DataError(_lacks(wanted, unknown), row=position)
+                raise DataError(lacks(wanted, unknown), row=position)
 
     def _needs(self, row: Any) -> str:
         """What is wrong with a row that lacks an input."""
@@ -266,7 +272,7 @@ class Product:
             several = f"a mapping of {', '.join(self.inputs)} to values, or a tuple in this order"
             return f"this product reads several inputs: give {several}, not {type(row).__name__}."
         missing = [c for n, i in self.inputs.items() if n not in row for c in as_columns(i["column"])]
-        return _lacks(next(column for column in missing if column not in row), list(map(str, row)))
+        return lacks(next(column for column in missing if column not in row), list(map(str, row)))
 
     @torch.inference_mode()
     def _forward(
@@ -357,12 +363,6 @@ class Product:
                 for prediction, was_cut in zip(predictions, cut, strict=True)
             ]
         return answers
-
-
-def _lacks(column: str, present: Sequence[str]) -> str:
-    near = difflib.get_close_matches(column, present, n=1)
-    hint = f" Did you mean '{column}' where it says '{near[0]}'?" if near else ""
-    return f"there is no '{column}', which this product reads.{hint} There is: {', '.join(present)}."
 
 
 def _reads_tokens(fusion: Mapping[str, Any] | None) -> bool:

@@ -120,6 +120,17 @@ def test_a_wrong_column_is_answered_with_the_nearest(
     )
 
 
+@pytest.mark.parametrize("name", ["predict", "evaluate"])
+@pytest.mark.parametrize("text", ["texts,label\na,b\n", "text,label\n"])
+def test_what_the_header_tells_is_told_before_a_model_is_loaded(
+    artifact: Path, tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / "rows.csv").write_text(text)
+    script = "import json, sys; from matrixhub.cli.main import main; code = main(sys.argv[1:]);"
+    script += "print(json.dumps([code, 'torch' in sys.modules]))"
+    assert python(script, name, str(artifact), str(tmp_path / "rows.csv")) == [2, False]
+
+
 def test_a_bad_row_far_in_is_named_and_leaves_no_file(
     trained: mh.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
