@@ -121,12 +121,14 @@ def main() -> None:
     parser.add_argument("--path", default="node_modules", help="folder of the two packages")
     parser.add_argument("--limit", type=int, help="drawings in all")
     parser.add_argument("--near", type=int, default=0, help="captions of near drawings in the prompt")
-    parser.add_argument("--on", default="test", choices=("validation", "test"), help="rows that are scored")
+    parser.add_argument(
+        "--also", action="store_true", help="score validation rows too, to choose a setting by"
+    )
     args = parser.parse_intermixed_args()
     rows = drawings(args.path, args.limit)
     near = nearest(rows, max(1, args.near))
     for row, captions in zip(rows, near, strict=True):
-        row["near"] = "; ".join(captions)
+        row["near"], row["nearest"] = "; ".join(captions), captions[0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_table(rows, folder / "captions.csv")
@@ -136,24 +138,36 @@ def main() -> None:
         if record["status"] != "done":
             raise SystemExit(record["error"])
         print(f"{time.perf_counter() - started:.0f} s in all; epochs: {record['epochs']}", flush=True)
-        asked = of_split(rows, args.on)
-        given = [{key: row[key] for key in ("image", "near")} for row in asked]
-        said = [str(answer.value) for answer in run.load("caption")(given)]
+        product = run.load("caption")
+        table = []
+        for split in ("validation", "test") if args.also else ("test",):
+            asked = of_split(rows, split)
+            given = [{key: row[key] for key in ("image", "near")} for row in asked]
+            said = [str(answer.value) for answer in product(given)]
+            reading = f", reading {args.near} near captions" if args.near else ""
+            way = f"{ENCODER} to {record['encoder']}{reading}"
+            table += compared(way, said, rows, split, seconds=record["train_seconds"])
+    report(f"captions of unseen drawings, {len(rows):,} drawings in all", table, args.json)
+
+
+def compared(
+    way: str, said: Sequence[str], rows: Sequence[Row], split: str, *, seconds: float
+) -> list[dict[str, object]]:
+    """Lines of the table for one side; some of what was said is printed."""
+    asked = of_split(rows, split)
     right = [row["caption"] for row in asked]
     for i in range(0, len(said), max(1, len(said) // 12)):
         print(f"  {right[i]!r}: {said[i]!r}")
     known = [row["caption"] for row in of_split(rows, "train")]
     commonest = Counter(known).most_common(1)[0][0]
     words = Counter(word for caption in known for word in caption.split())
-    first = [captions[0] for row, captions in zip(rows, near, strict=True) if row["split"] == args.on]
-    behind = f", reading {args.near} near captions" if args.near else ""
-    table = [
-        scores(f"{ENCODER} to {record['encoder']}{behind}", said, right, record["train_seconds"]),
-        scores("caption of the nearest drawing", first, right, 0.0),
+    told = [
+        scores(way, said, right, seconds),
+        scores("caption of the nearest drawing", [row["nearest"] for row in asked], right, 0.0),
         scores("commonest caption", [commonest] * len(right), right, 0.0),
         scores("commonest word", [words.most_common(1)[0][0]] * len(right), right, 0.0),
     ]
-    report(f"captions of {len(right):,} unseen drawings ({args.on}), {len(rows):,} in all", table, args.json)
+    return [{"rows": f"{len(right)} {split}", **line} for line in told]
 
 
 if __name__ == "__main__":

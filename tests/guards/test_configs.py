@@ -12,9 +12,11 @@ FOLDERS = (conf_dir(), *hub().config_dirs)
 FILES = [(folder, path) for folder in FOLDERS for path in sorted(folder.rglob("*.yaml"))]
 OF_MODALITY = {"text": "product=text", "image": "product=image"}
 WRITTEN = ("answer", "describe", "rewrite", "summarize", "translate")
+FOUND = ("image_search", "image_pairs")
 OF_PRODUCT = {
     "tabular": ["product.source.path=x.csv", "product.inputs.row.column=[text]"],
     "search": ["product.source.path=x.csv"],
+    **{name: ["product.source.path=x.csv", "product.source.paths=[]"] for name in FOUND},
     "generation": ["generator=fixture.echo"],
     "caption": ["product.source.path=x.csv", "product.source.paths=[]", "generator=fixture.scribe"],
     **{name: ["product.source.path=x.csv", "generator=fixture.echo"] for name in WRITTEN},

@@ -70,7 +70,7 @@ def test_the_core_stays_within_its_budget() -> None:
     """The budget and what it is spent on: docs/decisions/0006-size-of-the-core.md."""
     beside = [ROOT / "matrixhub" / name for name in ("testing", "scaffold")]
     total = sum(code_lines(path) for path in CORE if not any(path.is_relative_to(b) for b in beside))
-    assert total < 12_900, f"{total} lines of code"
+    assert total < 13_100, f"{total} lines of code"
 
 
 def test_files_and_functions_are_short_in_the_middle() -> None:
