@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import matrixhub as mh
+from matrixhub.cli.main import main
 from tests.fixture_plugin.matrixhub_fixture.toy import ToySource
 from tests.toys import FAST, toy_options
 
@@ -160,6 +161,9 @@ def test_a_cell_of_a_path_column_may_be_empty_where_its_input_is_optional(tmp_pa
     (record,) = mh.run(words, config_dir=tmp_path / "conf", quiet=True).records
     assert record["status"] == "done", record["error"]
     assert "30 of 90 rows lack image; what stands in for it was learned." in record["notes"]
+    file, out = str(tmp_path / f"rows.{kind}"), tmp_path / "answers.jsonl"
+    assert main(["predict", record["artifact"], file, "--paths", "image", "-o", str(out)]) == 0
+    assert len(out.read_text().splitlines()) == 90
     needed = [*words, "product.inputs.image.optional=false"]
     (record,) = mh.run(needed, config_dir=tmp_path / "conf", quiet=True).records
     assert "row 1, column 'image': it names no file." in record["error"]
