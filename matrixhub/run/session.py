@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -99,8 +100,7 @@ class Session:
         """The encoder with these options, frozen; loaded once for the stages that follow each other."""
         key = digest(options)
         if key not in self._encoders:
-            module: nn.Module = build("encoder", options)
-            module.requires_grad_(False).eval().to(self.accelerator.device)
+            module = self._loaded("encoder", options)
             self._encoders[key] = Loaded(module, content_digest(module))
             if len(self._encoders) > ENCODERS_AT_HAND:
                 self._encoders.popitem(last=False)
@@ -114,9 +114,15 @@ class Session:
             # Encoders have done their part by then, and generators are large.
             self._encoders.clear()
             self._generator.clear()
-            module: nn.Module = build("generator", options)
-            self._generator[key] = module.requires_grad_(False).eval().to(self.accelerator.device)
+            self._generator[key] = self._loaded("generator", options)
         return self._generator[key]
+
+    def _loaded(self, kind: str, options: Mapping[str, Any]) -> nn.Module:
+        told = f"loading {options.get('checkpoint') or options['name']}"
+        is_watched = self.is_main and self.console.is_terminal
+        with self.console.status(escape(told)) if is_watched else contextlib.nullcontext():
+            module: nn.Module = build(kind, options)
+            return module.requires_grad_(False).eval().to(self.accelerator.device)
 
     def together(self, work: Callable[[], T]) -> T:
         """Do a part of the work without collectives; when it fails on one rank, it fails on all.

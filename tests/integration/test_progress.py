@@ -57,6 +57,7 @@ def on_a_terminal(argv: list[str]) -> str:
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
 def test_a_terminal_shows_rate_loss_and_time_left(tmp_path: Path) -> None:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", on_a_terminal(options(tmp_path)))
+    assert "loading fixture.hash_text" in text
     assert "train colour-hash-linear" in text
     assert "/1050" in text
     assert re.search(r"\d+ steps/s", text)
