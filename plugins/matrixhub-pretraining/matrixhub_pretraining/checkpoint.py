@@ -53,6 +53,11 @@ def newest(folder: Path) -> Path | None:
     return max(folder.glob(f"{_STEP}*"), default=None)
 
 
+def step_of(checkpoint: Path) -> int:
+    """The last step that it holds."""
+    return int(checkpoint.name.removeprefix(_STEP))
+
+
 def load(checkpoint: Path, model: nn.Module, optimizer: Any) -> dict[str, Any]:
     """Put weights and the optimizer's moments back; returns the state.
 

@@ -10,11 +10,14 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from matrixhub import ConfigError
 from matrixhub_pretraining import options as page
 from matrixhub_pretraining.options import SECTIONS, PretrainConfig, compose
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 EXAMPLES = """\
 examples:
@@ -53,15 +56,36 @@ def main(argv: Sequence[str]) -> int:
     from matrixhub_pretraining.pretrain import pretrain
 
     is_main = os.environ.get("RANK", "0") == "0"
+    with _progress(options.trainer.steps, is_shown=is_main and sys.stderr.isatty()) as bar:
 
-    def say(line: str) -> None:
-        if is_main:
-            print(line, file=sys.stderr, flush=True)
+        def say(line: str) -> None:
+            if is_main:
+                bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    record = pretrain(options, say=say, on_figures=lambda figures: say(_line(figures)))
+        try:
+            record = pretrain(
+                options,
+                say=say,
+                on_figures=lambda figures: say(_line(figures)),
+                on_step=lambda step: bar.update(bar.task_ids[0], completed=step),
+            )
+        except KeyboardInterrupt:
+            say("the last checkpoint is kept: the same command goes on from there")
+            raise
     if is_main:
         print(_summary(options, record))
     return 0
+
+
+def _progress(num_steps: int, *, is_shown: bool) -> "Progress":
+    """A line below what is said, on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("step"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    made = Progress(*columns, console=Console(stderr=True), transient=True, disable=not is_shown)
+    made.add_task("step", total=num_steps)
+    return made
 
 
 def _on_ranks(argv: Sequence[str], num: int) -> int:

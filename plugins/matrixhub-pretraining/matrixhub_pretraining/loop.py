@@ -100,6 +100,7 @@ class Loop:
         accelerator: of this process.
         work: folder of checkpoints.
         on_figures: told each look at what is held out.
+        on_step: told each step that is done.
     """
 
     model: Model
@@ -109,6 +110,7 @@ class Loop:
     accelerator: Accelerator
     work: Path
     on_figures: OnFigures
+    on_step: Callable[[int], None]
 
     def run(self) -> State:
         """Train to the last step, from the newest checkpoint if there is one.
@@ -129,6 +131,7 @@ class Loop:
             for step in islice(coming, trainer.steps - state.step):
                 losses.append(self._step(wrapped, prepared, step, state.step))
                 state.step, state.place = state.step + 1, step.place
+                self.on_step(state.step)
                 ends = state.step in (trainer.steps, head_steps(trainer))
                 if ends or state.step % trainer.evaluate_every == 0:
                     self._look(state, losses, time.perf_counter() - started, when=True)

@@ -59,6 +59,7 @@ def pretrain(
     *,
     say: Callable[[str], None] = lambda line: None,
     on_figures: OnFigures = lambda figures: None,
+    on_step: Callable[[int], None] = lambda step: None,
 ) -> dict[str, Any]:
     """Train, or go on where an earlier call with the same options was ended, and write ``options.output``.
 
@@ -66,6 +67,7 @@ def pretrain(
         options: as ``matrixhub_pretraining.options.compose`` makes them.
         say: told in a sentence what was found and what is done.
         on_figures: told each look at the held-out documents.
+        on_step: told each step that is done.
 
     Returns:
         What stands in ``pretraining.json`` of the output: options, corpus, history and final figures.
@@ -89,6 +91,8 @@ def pretrain(
     )
     prepared = _of_images(options, say) if options.of_images else _of_texts(options, work, accelerator, say)
     _same_as_before(options, prepared.digest, work, accelerator)
+    if before := checkpoint.newest(work):
+        say(f"going on from step {checkpoint.step_of(before):,}, the last that was kept")
     loop = Loop(
         model=prepared.model.to(accelerator.device),
         train=prepared.train,
@@ -97,6 +101,7 @@ def pretrain(
         accelerator=accelerator,
         work=work,
         on_figures=on_figures,
+        on_step=on_step,
     )
     started = time.perf_counter()
     state = loop.run()

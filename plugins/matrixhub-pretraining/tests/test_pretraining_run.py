@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, BertForPreTraining
 
 from matrixhub import CheckpointError, ConfigError, DataError, TrainingError, create
+from matrixhub.cli.main import main as cli
 
 PAGE = Path(__file__).parents[3] / "docs" / "pretraining.md"
 MATRIXHUB = [sys.executable, "-m", "matrixhub"]
@@ -114,10 +115,25 @@ def test_what_was_ended_goes_on_to_the_same_weights(
     assert not (tmp_path / "bert").exists()
     with pytest.raises(ConfigError, match=r"differs in trainer.lr, trainer.seed: give it the same"):
         pretrain(compose([*words, "trainer.seed=1", "trainer.lr=0.1"]))
-    rest = pretrain(compose(words))
+    told: list[str] = []
+    steps: list[int] = []
+    rest = pretrain(compose(words), say=told.append, on_step=steps.append)
+    assert "going on from step 4, the last that was kept" in told
+    assert steps[0] == 5 and steps[-1] == rest["final"]["step"]
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "bert"))
     assert figures(rest) == figures(whole)
     assert not work.exists()
+
+
+def test_an_interrupted_command_says_that_it_goes_on(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*given: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.Loop, "_step", interrupted)
+    assert cli(["pretrain", *words]) == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
 
 
 @pytest.mark.slow
