@@ -23,7 +23,7 @@ CHAT = (
 )
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<|user|>", "<|assistant|>", "<|system|>")
 CAUSAL = ("llama", "gpt2", "qwen2")
-SEQ2SEQ = ("t5", "bart", "m2m_100")
+SEQ2SEQ = ("t5", "bart", "m2m_100", "marian")
 
 
 @functools.cache
@@ -109,6 +109,13 @@ def _config(family: str, size: int) -> Any:
             return transformers.M2M100Config(
                 vocab_size=size, d_model=32, max_position_embeddings=96, **sizes, **heads, **ids,
                 decoder_start_token_id=2, scale_embedding=False,
+            )  # fmt: skip
+        case "marian":
+            sizes = {"encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
+            heads = {"encoder_attention_heads": 4, "decoder_attention_heads": 4}
+            return transformers.MarianConfig(
+                vocab_size=size, d_model=32, max_position_embeddings=96, **sizes, **heads,
+                pad_token_id=0, eos_token_id=2, decoder_start_token_id=0, forced_eos_token_id=None,
             )  # fmt: skip
         case _:
             sizes = {"encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
