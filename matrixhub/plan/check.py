@@ -52,8 +52,6 @@ def _product(cell: Cell) -> Iterator[str]:
     if cell.level == "tokens" and any(o["task"] != "token_classification" for o in outputs.values()):
         yield "token_classification cannot share a head level with other tasks: make it a product of its own."
     yield from _targets(outputs)
-    for name in (name for name, one in inputs.items() if cell.generator and one.get("optional")):
-        yield f"product.inputs.{name}.optional: a generator answers no row that lacks an input."
     split = cell.product["split"]
     fractions = split["fractions"]
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:

@@ -63,6 +63,11 @@ def _prompt(template: str, texts: Mapping[str, str]) -> Prompt:
     return Prompt("".join(said[:longest]), said[longest], "".join(said[longest + 1 :]))
 
 
+def known(one: Mapping[str, Any], values: Sequence[Any]) -> Sequence[Any]:
+    """Values of an input as a prompt has them: nothing stands in the place of one that is missing."""
+    return ["" if value is None else value for value in values] if one.get("optional") else values
+
+
 def text_of(value: Any, position: int) -> str:
     """A text or a number as text; several of them one after the other."""
     match value:

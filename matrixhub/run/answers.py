@@ -10,18 +10,18 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from matrixhub.data.columns import values
+from matrixhub.data.columns import present_rows, values
 from matrixhub.data.splits import Splits
 from matrixhub.errors import DataError
 from matrixhub.plan import Cell
 from matrixhub.plan.cell import prompt_inputs
-from matrixhub.plan.prompt import text_of
+from matrixhub.plan.prompt import known, text_of
 from matrixhub.run.evaluate import evaluate
 from matrixhub.run.generate import write
 from matrixhub.run.intervals import mean_interval
 from matrixhub.run.mistakes import MOST_ERRORS, Rows, preview
 from matrixhub.run.overlap import METRIC, exact_match, f1, metrics
-from matrixhub.run.price import TIMED_ROWS, artifact_bytes, time_encoder
+from matrixhub.run.price import artifact_bytes, time_encoder, timed_rows
 from matrixhub.run.records import record_head, strict
 from matrixhub.run.saved import WrittenModules, artifact_folder, save_generator
 from matrixhub.run.session import Session
@@ -123,8 +123,7 @@ def finish_answers(
 
     def on_main() -> None:
         for name, modality in writer.modalities.items():
-            column = cell.product["inputs"][name]["column"]
-            rows = values(given.table, column, given.splits.test[: TIMED_ROWS + 1], nulls=True)
+            rows = timed_rows(cell.product["inputs"][name], given.table, given.splits.test)
             encoder: Any = writer.encoders[modality]
             record["latency_ms"] += time_encoder(encoder, rows, session.accelerator.device)[0]
         folder = artifact_folder(session.folder, cell)
@@ -164,7 +163,7 @@ def _record(cell: Cell, answers: Answers, table: pa.Table, splits: Splits) -> di
             "validation": len(splits.validation) if cell.trainer else 0,
             "test": len(splits.test),
         },
-        "notes": [*splits.notes, *_notes(cell, answers, splits)],
+        "notes": [*splits.notes, *_notes(cell, answers, splits), *_lacking(cell, table)],
         "epochs": strict(history.epochs),
         "best_epoch": history.best_epoch,
         "num_steps": history.num_steps,
@@ -185,7 +184,7 @@ def _baselines(
         return {}
     found, more = {}, cell.product["outputs"][output]["metrics"]
     for one in list(prompt_inputs(cell.product["inputs"]).values())[:1]:
-        said = values(table, one["column"], splits.test)
+        said = known(one, values(table, one["column"], splits.test, present=present_rows(table, one)))
         inputs = [text_of(value, i) for i, value in enumerate(said)]
         found["the input itself"] = metrics(inputs, right, more)
     target = table[cell.product["outputs"][output]["target"]].take(pa.array(splits.train)).to_pylist()
@@ -211,6 +210,16 @@ def _notes(cell: Cell, answers: Answers, splits: Splits) -> Iterator[str]:
         yield f"{cut:,} of {len(texts):,} prompts are longer than the generator reads, and were cut."
     if ended := sum(text.ended == "length" for text in texts):
         yield f"{ended:,} of {len(texts):,} answers ended at generate.max_new_tokens."
+
+
+def _lacking(cell: Cell, table: pa.Table) -> Iterator[str]:
+    for name, one in cell.product["inputs"].items():
+        present = present_rows(table, one)
+        if present is not None and (count := int((~present).sum())):
+            instead = "nothing stands in its place in the prompt"
+            if name in cell.encoded:
+                instead = "what stands in for it was learned"
+            yield f"{count:,} of {len(present):,} rows lack {name}; {instead}."
 
 
 def _details(

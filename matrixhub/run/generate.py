@@ -9,10 +9,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from matrixhub.data.columns import Rows, as_columns, require_columns, values
+from matrixhub.data.columns import Rows, as_columns, present_rows, require_columns, values
 from matrixhub.errors import ConfigError, DataError, MatrixHubError, PluginError, unknown_name
 from matrixhub.plan.cell import prompt_inputs
-from matrixhub.plan.prompt import filled, text_of
+from matrixhub.plan.prompt import filled, known, text_of
 from matrixhub.protocols import Generator, Streams
 from matrixhub.run.encode import table_rows
 from matrixhub.run.ranks import together
@@ -38,7 +38,11 @@ def prompts_of(table: pa.Table, product: Mapping[str, Any], output: str, rows: R
     told = prompt_inputs(product["inputs"])
     for name, one in told.items():
         require_columns(table, as_columns(one["column"]), role=f"product.inputs.{name}.column")
-    columns = {name: values(table, one["column"], rows) for name, one in told.items()}
+    found = {
+        name: values(table, one["column"], rows, present=present_rows(table, one))
+        for name, one in told.items()
+    }
+    columns = {name: known(one, found[name]) for name, one in told.items()}
     with table_rows(rows):
         return filled(product["outputs"][output]["prompt"], columns, len(rows))
 

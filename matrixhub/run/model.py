@@ -70,8 +70,7 @@ class Readout(nn.Module):
         return {name: head(fused) for name, head in self.heads.items()}, fused.mask_BT
 
     def _fused(self, features: Mapping[str, Features]) -> Features:
-        absent = zip(self.optional, self.absent, strict=True)
-        whole = {**features, **{name: _filled(features[name], absent_D) for name, absent_D in absent}}
+        whole = standing_in(features, dict(zip(self.optional, self.absent, strict=True)))
         found: Features = whole[self.inputs[0]] if self.fusion is None else self.fusion(whole)
         return found
 
@@ -109,6 +108,11 @@ def balanced(
     return (weight_O * loss_O).sum()
 
 
+def standing_in(features: Mapping[str, Features], absent: Mapping[str, Tensor]) -> dict[str, Features]:
+    """Features of all inputs, with a vector (D,) of its own in the rows that lack an optional one."""
+    return {**features, **{name: _filled(features[name], absent_D) for name, absent_D in absent.items()}}
+
+
 def _filled(features: Features, absent_D: Tensor) -> Features:
     """With that vector, as one token too, in the rows that lack the input."""
     present_B, tokens_BTD, mask_BT = features.present_B, features.tokens_BTD, features.mask_BT
@@ -141,6 +145,12 @@ def spread(features: Features, present_B: Tensor) -> Features:
         None if mask_BT is None else mask_BT[rows_B],
         present_B,
     )
+
+
+def pooled_rows(features: Features, rows: Any) -> Features:
+    """The pooled features of some rows."""
+    present_B = features.present_B
+    return Features(features.pooled_BD[rows], present_B=None if present_B is None else present_B[rows])
 
 
 def _moments(features: Features) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """What a cell costs to use: parameters, the time of one row, bytes on disk."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from matrixhub.data.columns import present_rows, values
+from matrixhub.data.columns import Rows, present_rows, values
 from matrixhub.data.splits import Splits
 from matrixhub.plan import Cell
 from matrixhub.plan.cell import digest
@@ -46,10 +47,7 @@ def latency_ms(
         options = cell.encoder[one["modality"]]
         key = digest([cell.source, one["column"], cell.level, options])
         if key not in latencies:
-            words = cell.level == "tokens"
-            present = present_rows(table, one)
-            has_it = splits.test if present is None else np.flatnonzero(present)
-            rows = values(table, one["column"], has_it[: TIMED_ROWS + 1], words=words, nulls=True)
+            rows = timed_rows(one, table, splits.test, words=cell.level == "tokens")
             encoder: Any = model.encoders[one["modality"]]
             latencies[key] = time_encoder(encoder, rows, device)
         spent, features[name] = latencies[key]
@@ -61,6 +59,13 @@ def latency_ms(
         next(iter(outputs.values())).cpu()
         times.append(time.perf_counter() - started)
     return total + 1000 * min(times[1:])
+
+
+def timed_rows(one: Mapping[str, Any], table: pa.Table, rows: Rows, *, words: bool = False) -> list[Any]:
+    """Values of an input to time an encoder by: of these rows, or of any that have it where some lack it."""
+    present = present_rows(table, one)
+    has_it = rows if present is None else np.flatnonzero(present)
+    return values(table, one["column"], has_it[: TIMED_ROWS + 1], words=words, nulls=True)
 
 
 @torch.inference_mode()

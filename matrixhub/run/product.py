@@ -22,12 +22,12 @@ from matrixhub.data.columns import (
 )
 from matrixhub.errors import DataError
 from matrixhub.plan.cell import prompt_inputs
-from matrixhub.plan.prompt import filled
+from matrixhub.plan.prompt import filled, known
 from matrixhub.plugins import hub
 from matrixhub.run.encode import encode_rows, moved, ordered, table_rows, takes_nulls
 from matrixhub.run.evaluate import ROW_BATCH
 from matrixhub.run.generate import Prefix, stream, streamed_output, write
-from matrixhub.run.model import flags, spread
+from matrixhub.run.model import flags, pooled_rows, spread
 from matrixhub.run.transform import Answering
 from matrixhub.run.writer import by_likelihood
 from matrixhub.types import Features, Prediction
@@ -178,13 +178,13 @@ class Product:
         """
         by_input = self._columns(table)
         features, _ = self._features(by_input)
-        told = {name: by_input[name] for name in prompt_inputs(self.inputs)}
+        told = self._in_prompts(by_input)
         names, found = by_likelihood(self.outputs), []
         prompts = {n: filled(self.outputs[n]["prompt"], told, table.num_rows) for n in names}
         for start in range(0, table.num_rows, ROW_BATCH):
             part = slice(start, start + ROW_BATCH)
             asked = {
-                "features": {name: Features(one.pooled_BD[part]) for name, one in features.items()},
+                "features": {name: pooled_rows(one, part) for name, one in features.items()},
                 "prompts": {name: prompts[name][part] for name in names},
                 "answers": {name: answers[name][part] for name in names},
             }
@@ -327,15 +327,18 @@ class Product:
             return list(next(iter(answers.values())))
         return [dict(zip(answers, row, strict=True)) for row in zip(*answers.values(), strict=True)]
 
+    def _in_prompts(self, by_input: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+        return {name: known(one, by_input[name]) for name, one in prompt_inputs(self.inputs).items()}
+
     def _told(
         self, by_input: Mapping[str, Sequence[Any]]
     ) -> tuple[dict[str, Sequence[Any]], Prefix, torch.Tensor]:
         """What may stand in prompts, what stands before them, and which rows were cut by an encoder."""
-        told = {name: by_input[name] for name in prompt_inputs(self.inputs)}
+        told = self._in_prompts(by_input)
         features, cut = self._features(by_input)
 
         def prefix(places: Sequence[int]) -> torch.Tensor | None:
-            some = {name: Features(one.pooled_BD[list(places)]) for name, one in features.items()}
+            some = {name: pooled_rows(one, list(places)) for name, one in features.items()}
             found: torch.Tensor | None = self.model.readout(some)
             return found
 

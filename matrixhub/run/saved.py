@@ -244,7 +244,7 @@ def _load_writer(path: Path, manifest: Mapping[str, Any], bases: dict[str, Any])
         "generator", options, path=path, weights=weights, manifest=manifest, bases=bases, lora=_lora(manifest)
     )
     dims = manifest.get("dims", {})
-    bridge = bridge_for(generator, fusion, dims, outputs=manifest["product"]["outputs"], learns=False)
+    bridge = bridge_for(generator, fusion, dims, product=manifest["product"], learns=False)
     if fusion:
         # An artifact of before 'spread' was saved takes that of its generator.
         load_state(bridge, {"spread": bridge.spread, **load_weights(path / READOUT)})

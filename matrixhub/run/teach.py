@@ -112,14 +112,13 @@ def _writer(cell: Cell, feed: WriterFeed, session: Session) -> Writer:
     set_seed(seed)
     generator = _generator(cell, session)
     dims = {name: stored.dim for name, stored in feed.features.stored.items()}
-    outputs = cell.product["outputs"]
     set_seed(seed)
     bridge = bridge_for(
         generator,
         cell.fusion,
         dims,
-        outputs=list(outputs),
-        learns=bool(cell.trainer or by_likelihood(outputs)),
+        product=cell.product,
+        learns=bool(cell.trainer or by_likelihood(cell.product["outputs"])),
     )
     return Writer(generator, bridge.to(session.accelerator.device))
 

@@ -4,7 +4,7 @@ Shape legend: B rows, P vectors of a prefix, W width of a generator's embeddings
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from matrixhub.errors import PluginError
 from matrixhub.protocols import LearnsToWrite, TakesPrefix
 from matrixhub.run.feed import FeatureFeed, Rows
-from matrixhub.run.model import Outputs, ProductModel, build
+from matrixhub.run.model import Outputs, ProductModel, build, standing_in
 from matrixhub.types import PERPLEXITY, Features, Prediction
 
 Asked = dict[str, Any]
@@ -51,6 +51,7 @@ class Bridge(nn.Module):
         dims: width D of each encoded input.
         width, spread: of the generator's embeddings, as in ``TakesPrefix``.
         outputs: names of what is written.
+        optional: encoded inputs that rows may lack; a vector that is learned stands there then.
     """
 
     def __init__(
@@ -61,8 +62,11 @@ class Bridge(nn.Module):
         width: int,
         spread: float,
         outputs: Iterable[str],
+        optional: Collection[str] = (),
     ) -> None:
         super().__init__()
+        self.optional = [name for name in dims if name in optional]
+        self.absent = nn.ParameterList(0.02 * torch.randn(dims[name]) for name in self.optional)
         self.fusion: nn.Module | None = (
             build("fusion", fusion, dims=dict(dims), dim=width) if fusion else None
         )
@@ -79,7 +83,8 @@ class Bridge(nn.Module):
         """
         if self.fusion is None:
             return None
-        found: Tensor | None = self.fusion(features).tokens_BTD
+        whole = standing_in(features, dict(zip(self.optional, self.absent, strict=True)))
+        found: Tensor | None = self.fusion(whole).tokens_BTD
         if found is None:
             raise PluginError(f"{type(self.fusion).__name__} gives no tokens_BTD, the vectors of a prefix.")
         return found * self.spread
@@ -192,10 +197,17 @@ def bridge_for(
     fusion: Mapping[str, Any] | None,
     dims: Mapping[str, int],
     *,
-    outputs: Iterable[str],
+    product: Mapping[str, Any],
     learns: bool,
 ) -> Bridge:
     """What stands before a generator, new.
+
+    Args:
+        generator: it stands before.
+        fusion: its options; None makes no prefix.
+        dims: width of each encoded input.
+        product: whose inputs and outputs they are.
+        learns: whether right answers are given to the generator, too.
 
     Raises:
         PluginError: the generator lacks what it takes to learn, or to read a prefix.
@@ -208,4 +220,7 @@ def bridge_for(
                 "matrixhub.protocols."
             )
     width, spread = (generator.width, generator.spread) if fusion else (0, 1.0)
-    return Bridge(fusion=fusion, dims=dims, width=width, spread=spread, outputs=outputs)
+    optional = [name for name in dims if product["inputs"][name].get("optional")]
+    return Bridge(
+        fusion=fusion, dims=dims, width=width, spread=spread, outputs=product["outputs"], optional=optional
+    )

@@ -138,11 +138,41 @@ def test_empty_cells_that_were_read_as_texts_are_counted(tmp_path: Path) -> None
     assert "product.inputs.second.optional=true" in note
 
 
-def test_a_generator_takes_no_row_that_lacks_an_input(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("text,answer\na,b\n")
-    with pytest.raises(mh.ConfigError, match="a generator answers no row that lacks an input"):
-        mh.plan(["product=generation", f"product.source.path={tmp_path}/rows.csv", "generator=echo",
-                 "product.inputs.text.optional=true"])  # fmt: skip
+@pytest.mark.parametrize("prefix", [True, False], ids=["before the prompt", "in the prompt"])
+def test_a_generator_answers_rows_that_lack_an_input(tmp_path: Path, prefix: bool) -> None:
+    """What it reads before the prompt is learned for such rows; in the prompt nothing stands there."""
+    table = write_rows(tmp_path / "rows.parquet")
+    options(tmp_path)
+    preset = tmp_path / "conf" / "product" / "gaps.yaml"
+    gaps = json.loads(preset.read_text())
+    gaps["inputs"]["text"] |= {"prefix": prefix}
+    prompt = "It is" if prefix else "{text}:"
+    gaps["outputs"] = {"said": {"task": "generation", "target": "label", "prompt": prompt}}
+    preset.write_text(json.dumps(gaps))
+    epochs = 20 if prefix else 1
+    run = mh.run(
+        ["product=gaps", *toy_options(tmp_path), "generator=scribe", "fusion=span", "trainer=finetune",
+         "trainer.encoder_lr=0.01", "trainer.lr=0.01", f"trainer.epochs={epochs}", "trainer.batch_size=32",
+         "trainer.schedule=linear", "generate.max_new_tokens=8"],
+        config_dir=tmp_path / "conf", quiet=True,
+    )  # fmt: skip
+    (record,) = run.records
+    assert record["status"] == "done", record["error"]
+    learned, nothing = "what stands in for it was learned", "nothing stands in its place in the prompt"
+    missing = {name: table[name].null_count for name in ("text", "image")}
+    instead = {"text": learned if prefix else nothing, "image": learned}
+    for name, count in missing.items():
+        assert f"{count} of {ROWS} rows lack {name}; {instead[name]}." in record["notes"]
+    if prefix:
+        assert record["metrics"]["said"]["exact_match"] > 0.75
+        assert record["baselines"]["said"]["commonest answer"]["exact_match"] < 0.5
+    product, rows = mh.load(record["artifact"]), table.to_pylist()
+    answers = product(rows)
+    lacking = {name: next(i for i, row in enumerate(rows) if row[name] is None) for name in missing}
+    alone = [product({name: rows[i][name] for name in missing if name != gap}) for gap, i in lacking.items()]
+    assert [one.value for one in alone] == [answers[i].value for i in lacking.values()]
+    with pytest.raises(mh.DataError, match=r"row 1: it has no value for any input \(text, image\)"):
+        product([{"text": None}])
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])

@@ -226,7 +226,6 @@ REFUSED = {
     "'fixture.echo' does not learn": ("product=named", "generator=echo", "trainer=finetune"),
     "trains by trainer=lora or finetune": ("product=named", "trainer=partial"),
     "names image, which is no text": ("product=both", "product.outputs.said.prompt='{image} is'"),
-    "a generator answers no row that lacks": ("product=both", "product.inputs.image.optional=true"),
     "a generator trains by loss": ("product=caption", "trainer.monitor=said.f1"),
     "trainer.balance=uncertainty is for heads": ("product=caption", "trainer.balance=uncertainty"),
     "trainer.epochs=0: must be at least 1": ("product=caption", "trainer.epochs=0"),

@@ -13,6 +13,7 @@ from matrixhub.run.feed import FeatureFeed
 from matrixhub.run.writer import Likelihood, Writer, WriterFeed, bridge_for
 from tests.unit.run.tiny import DIM, features
 
+PRODUCT: dict[str, Any] = {"inputs": {"x": {}}, "outputs": {"said": {}}}
 SPAN = {"name": "fixture.span", "num_tokens": 2}
 PROMPTS, ANSWERS = ["say it: ", "", "a longer prompt: "], ["yes", "no, never", "it"]
 
@@ -24,7 +25,7 @@ def scribe() -> Any:
 def writer(generator: Any, *, fusion: Any = SPAN) -> Writer:
     torch.manual_seed(0)
     dims = {"x": DIM} if fusion else {}
-    return Writer(generator, bridge_for(generator, fusion, dims, outputs=["said"], learns=True))
+    return Writer(generator, bridge_for(generator, fusion, dims, product=PRODUCT, learns=True))
 
 
 def asked(rows: int = 3, *, prefix: bool = True) -> dict[str, Any]:
@@ -94,6 +95,6 @@ def test_longer_rows_are_known() -> None:
 def test_what_a_component_is_not_is_told() -> None:
     echo = mh.create("generator", "echo")
     with pytest.raises(PluginError, match="Echo is registered to read a prefix, and is no TakesPrefix"):
-        bridge_for(echo, SPAN, {"x": DIM}, outputs=["said"], learns=False)
+        bridge_for(echo, SPAN, {"x": DIM}, product=PRODUCT, learns=False)
     with pytest.raises(PluginError, match="Echo is registered to learn, and is no LearnsToWrite"):
-        bridge_for(echo, None, {}, outputs=["said"], learns=True)
+        bridge_for(echo, None, {}, product=PRODUCT, learns=True)
