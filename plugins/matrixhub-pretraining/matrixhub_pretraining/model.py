@@ -3,6 +3,7 @@
 Shape suffixes: B examples, T tokens, M tokens to be guessed, D width, V pieces.
 """
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ HEAD = "cls."
 """Where names of the head's parameters begin in a checkpoint."""
 
 
-class Model(nn.Module):
+class Model(nn.Module, ABC):
     """What the loop trains.
 
     Attributes:
@@ -44,20 +45,20 @@ class Model(nn.Module):
     new_head: bool
     still: bool
 
+    @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
         """Four sums, float32 (4,): the first two over what is guessed, the others over examples.
 
         The first and third are losses; the second and fourth have no gradient.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def figures(self, *sums: float, num_guesses: float, num_examples: float) -> dict[str, float]:
         """Means by name, of these sums over everything that was scored."""
-        raise NotImplementedError
 
+    @abstractmethod
     def save(self, folder: Path) -> None:
         """Write config and weights as an encoder's checkpoint."""
-        raise NotImplementedError
 
 
 class Pretraining(Model):
