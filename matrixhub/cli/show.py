@@ -62,9 +62,7 @@ def _pages(name: str) -> list[str]:
 
     known, ready = hub().registry.of_kind(), presets()
     found = [_page(c) for c in known if name in (c.name, c.alias)]
-    found = found or [
-        f"{p.group}={p.name}\n{p.path.read_text('utf-8').rstrip()}" for p in ready if p.name == name
-    ]
+    found += [f"{p.group}={p.name}\n{p.path.read_text('utf-8').rstrip()}" for p in ready if p.name == name]
     if not found:
         names = {c.name if "." in name else c.alias for c in known} | {p.name for p in ready}
         raise UnknownNameError("component or preset", name, names, hub().fault_of(name))

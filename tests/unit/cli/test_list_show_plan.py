@@ -50,6 +50,8 @@ def test_what_is_neither_a_kind_nor_a_group(capsys: pytest.CaptureFixture[str]) 
 def test_show_prints_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
     page = said(capsys, "show", "frozen").splitlines()
     assert page[0] == "trainer=frozen" and page[1].startswith("# ")
+    source, product = said(capsys, "show", "news").split("\n\nproduct=news\n")
+    assert source.startswith("demo.news (source") and "name: news" in product
     assert main(["show", "frosen"]) == 2
     assert "Did you mean 'frozen'" in capsys.readouterr().err
 
